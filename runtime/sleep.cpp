@@ -1,0 +1,22 @@
+#include <cofork/runtime/sleep.hpp>
+
+namespace cofork::detail {
+
+bool SleepAwaiter::suspend(std::coroutine_handle<> handle, Context* context) {
+  if (context && context->cancelled()) {
+    cancelled_ = true;
+    return false;
+  }
+  node_.suspend(handle, context, "sleep", &SleepAwaiter::on_cancel);
+  node_.start(deadline_, &SleepAwaiter::on_expiry);
+  return true;
+}
+
+void SleepAwaiter::on_expiry(Timer& timer) noexcept { static_cast<Node&>(timer).resume_later(); }
+
+void SleepAwaiter::on_cancel(Waiter& waiter) noexcept {
+  static_cast<Node&>(waiter).stop();
+  waiter.resume_cancelled();
+}
+
+}  // namespace cofork::detail

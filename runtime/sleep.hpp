@@ -1,0 +1,89 @@
+// Waiting for time to pass, and for the others' turn.
+#pragma once
+
+#include <cofork/runtime/task.hpp>
+#include <cofork/runtime/timer_heap.hpp>
+#include <cofork/runtime/errors.hpp>
+#include <chrono>
+#include <utility>
+
+namespace cofork {
+
+namespace detail {
+
+/// An awaitable that gives `R`, as the task that API functions promise: for storing it, or passing it on.
+template <class R, class Awaiter>
+Task<R> as_task(Awaiter awaiter) {
+  co_return co_await std::move(awaiter);
+}
+
+class [[nodiscard("co_await it")]] SleepAwaiter {
+ public:
+  explicit SleepAwaiter(Clock::time_point deadline) noexcept : deadline_(deadline) {}
+  /// Only before it is awaited.
+  SleepAwaiter(const SleepAwaiter& other) noexcept : deadline_(other.deadline_) {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    return suspend(handle, context_of(handle));
+  }
+  void await_resume() const {
+    if (cancelled_ || node_.cancelled()) throw CancelledError();
+  }
+
+  operator Task<>() const { return as_task<void>(*this); }
+
+ private:
+  bool suspend(std::coroutine_handle<> handle, Context* context);
+  static void on_expiry(Timer& timer) noexcept;
+  static void on_cancel(Waiter& waiter) noexcept;
+
+  Clock::time_point deadline_;
+  struct Node : Waiter, Timer {};
+  Node node_;
+  bool cancelled_ = false;
+};
+
+class [[nodiscard("co_await it")]] YieldAwaiter {
+ public:
+  YieldAwaiter() = default;
+  YieldAwaiter(const YieldAwaiter&) noexcept {}
+
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    context_ = context_of(handle);
+    if (context_ && context_->cancelled()) return false;
+    waiter_.suspend(handle, nullptr, "its turn", nullptr);
+    current_loop->make_ready(waiter_);
+    return true;
+  }
+  void await_resume() const {
+    if (context_ && context_->cancelled()) throw CancelledError();
+  }
+
+  operator Task<>() const { return as_task<void>(*this); }
+
+ private:
+  Waiter waiter_;
+  Context* context_ = nullptr;
+};
+
+}  // namespace detail
+
+/// Waits until `duration` has passed, never less; 0 or a negative one lets the others run once (`asyncio.sleep`).
+/// Cancelling it ends the wait at once. Resolution: a millisecond.
+inline detail::SleepAwaiter sleep(std::chrono::nanoseconds duration) {
+  return detail::SleepAwaiter(detail::deadline_after(duration));
+}
+
+/// Waits until `deadline`. Cancelling it ends the wait at once.
+inline detail::SleepAwaiter sleep_until(std::chrono::steady_clock::time_point deadline) {
+  return detail::SleepAwaiter(deadline);
+}
+
+/// Lets every other ready coroutine run once (`asyncio.sleep(0)`). Throws `CancelledError` in a cancelled coroutine.
+inline detail::YieldAwaiter yield_now() noexcept { return {}; }
+
+}  // namespace cofork

@@ -1,0 +1,81 @@
+// Runs one task in a context of its own and tells its owner when it has ended: below `run`, `spawn` and every combinator.
+#pragma once
+
+#include <cofork/runtime/task.hpp>
+
+namespace cofork::detail {
+
+/// Something that a coroutine can resume at its end although it is no coroutine. It begins as coroutine frames do on
+/// every compiler that follows the Itanium ABI: with the functions that resume and destroy it.
+class CallbackFrame {
+ public:
+  using Function = void (*)(CallbackFrame*);
+
+  explicit CallbackFrame(Function on_resume) noexcept : resume_(on_resume), destroy_(on_resume) {}
+  CallbackFrame(const CallbackFrame&) = delete;
+  CallbackFrame& operator=(const CallbackFrame&) = delete;
+
+  std::coroutine_handle<> handle() noexcept { return std::coroutine_handle<>::from_address(this); }
+
+ private:
+  [[maybe_unused]] Function resume_;
+  [[maybe_unused]] Function destroy_;
+};
+
+template <class T>
+class TaskRunner : private CallbackFrame {
+ public:
+  /// `ended` is called once, as the last act of the task: it may destroy the runner.
+  using Ended = void (*)(TaskRunner&);
+
+  TaskRunner(Task<T>&& task, const char* name, Ended ended) noexcept
+      : CallbackFrame(&TaskRunner::resumed), context_(name), frame_(std::move(task.frame_)), ended_(ended) {}
+  /// Only before it starts.
+  TaskRunner(TaskRunner&& other) noexcept
+      : CallbackFrame(&TaskRunner::resumed),
+        context_(other.context_.name()),
+        frame_(std::move(other.frame_)),
+        ended_(other.ended_) {}
+  ~TaskRunner() {
+    if (frame_) abandon();
+  }
+
+  Context& context() noexcept { return context_; }
+
+  /// Runs the task until it suspends, on this stack; `ended` may be called before it returns.
+  void start(Context* parent) {
+    context_.attach(parent);
+    prepare().resume();
+  }
+
+  /// For a start from the ready queue: what to resume there. `attach` the context before.
+  std::coroutine_handle<> prepare() noexcept {
+    frame_.promise().context = &context_;
+    frame_.promise().continuation = this->handle();
+    return frame_.handle();
+  }
+
+  /// Ends the task where it is suspended, without resuming it: its frames are destroyed. `ended` is not called.
+  void abandon() noexcept {
+    if (current_loop) current_loop->forget(this->handle());
+    frame_.reset();
+    context_.detach();
+  }
+
+  /// After the end, once.
+  Outcome<T> take_outcome() { return std::move(frame_.promise().outcome); }
+  void free_frame() noexcept { frame_.reset(); }
+
+ private:
+  static void resumed(CallbackFrame* frame) {
+    auto& self = *static_cast<TaskRunner*>(frame);
+    self.context_.detach();
+    self.ended_(self);
+  }
+
+  Context context_;
+  FrameOwner<TaskPromise<T>> frame_;
+  Ended ended_;
+};
+
+}  // namespace cofork::detail
