@@ -1,0 +1,236 @@
+#include <malloc.h>
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cofork/ipc/descriptor_passing.hpp>
+#include <cofork/ipc/futex.hpp>
+#include <cofork/ipc/task_receiver.hpp>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+namespace cofork::ipc {
+
+namespace {
+
+constexpr std::size_t least_room = 1024;  // for a result, so that short ones do not land in the arena
+constexpr std::size_t header = sizeof(ResultFrame);
+constexpr std::chrono::microseconds spin_time{20};
+// Large messages leave memory behind that stays warm for the next one, this long.
+constexpr std::chrono::seconds keep_warm{1};
+
+void wait_for_socket(int socket, short events) {
+  pollfd poll{socket, events, 0};
+  while (::poll(&poll, 1, -1) < 0)
+    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "poll");
+}
+
+}  // namespace
+
+TaskReceiver::TaskReceiver(std::span<const int> descriptors)
+    : task_file_(Descriptor(descriptors[0])),
+      result_file_(Descriptor(descriptors[1])),
+      doorbell_(descriptors[2]),
+      socket_(descriptors[3]),
+      tasks_(task_file_.descriptor(), task_file_.size(), Mapping::Access::read),
+      results_(result_file_.descriptor(), result_file_.size()),
+      arena_(result_file_, results_, ResultFileLayout::arena),
+      message_(*this) {}
+
+template <class F>
+void TaskReceiver::wait(F&& over) {
+  using Clock = std::chrono::steady_clock;
+  ring(true);
+  for (const auto end = Clock::now() + spin_time; Clock::now() < end; ::sched_yield())
+    if (over()) return;
+  std::optional<std::chrono::nanoseconds> timeout;
+  if (blocks_.empty() && arena_.holds_memory()) timeout = keep_warm;
+  for (std::atomic<std::uint32_t>& asleep = worker().asleep;;) {
+    asleep.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (over()) {
+      asleep.store(0, std::memory_order_relaxed);
+      return;
+    }
+    ring(true);
+    const auto before = Clock::now();
+    futex_wait(asleep, 1, timeout);
+    if (timeout && Clock::now() - before >= *timeout && asleep.load(std::memory_order_relaxed) == 1) {
+      arena_.give_back();
+      ::malloc_trim(0);
+      timeout.reset();
+    }
+  }
+}
+
+/// Rings if the parent sleeps and has not heard this worker since; when it wanted to be woken, or `now`.
+void TaskReceiver::ring(bool now) {
+  const std::uint64_t sleep = parent().sleep.load(std::memory_order_relaxed);
+  if (sleep == 0 || sleep == rung_for_) return;
+  if (!now && results_published_ < parent().ring_at.load(std::memory_order_relaxed)) return;
+  if (result_bytes_ == parent().result_bytes_read.load(std::memory_order_relaxed)) return;
+  rung_for_ = sleep;
+  const std::uint64_t one = 1;
+  while (::write(doorbell_.get(), &one, sizeof one) < 0)
+    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "ringing the doorbell of the pool");
+}
+
+std::optional<TaskReceiver::Frame> TaskReceiver::next_frame() {
+  const auto published = [this] { return parent().frames.load(std::memory_order_acquire) > next_frame_; };
+  if (!published()) {
+    bool leave = false;
+    wait([&] {
+      // In this order: what was published before the parent told to leave is done first.
+      leave = parent().leave.load(std::memory_order_acquire) != 0;
+      return published() || leave;
+    });
+    if (leave && !published()) return std::nullopt;
+  }
+  const auto at = [this] {
+    return reinterpret_cast<const TaskFrame*>(tasks_.data() + TaskFileLayout::ring + ring_position_);
+  };
+  if (at()->flags & TaskFrame::wrap) ring_position_ = 0;
+  Frame frame{*at(), next_frame_, {}, {}};
+  const auto size = static_cast<std::size_t>(frame.header.message_size);
+  if (frame.header.flags & TaskFrame::in_arena) {
+    const auto offset = static_cast<std::size_t>(frame.header.arena_offset);
+    if (offset + size > tasks_.size()) tasks_.resize(task_file_.size());
+    frame.message = {tasks_.data() + offset, size};
+    ring_position_ += sizeof(TaskFrame);
+  } else {
+    frame.message = {tasks_.data() + TaskFileLayout::ring + ring_position_ + sizeof(TaskFrame), size};
+    ring_position_ += sizeof(TaskFrame) + round_up(size, 64);
+  }
+  ring_position_ %= task_ring_bytes;
+  ++next_frame_;
+  if (frame.header.descriptors != 0) receive_descriptors(frame);
+  return frame;
+}
+
+void TaskReceiver::receive_descriptors(Frame& frame) {
+  for (;;) {
+    std::uint64_t sequence;
+    ReceivedDescriptors received;
+    const Transfer transfer =
+        receive_with_descriptors(socket_.get(), std::as_writable_bytes(std::span(&sequence, 1)), received);
+    if (transfer.outcome == Transfer::Outcome::would_block) {
+      wait_for_socket(socket_.get(), POLLIN);
+      continue;
+    }
+    if (transfer.outcome == Transfer::Outcome::closed || sequence > frame.sequence) return;
+    if (sequence == frame.sequence) {
+      frame.descriptors = std::move(received.descriptors);
+      return;
+    }
+  }
+}
+
+std::optional<std::uint32_t> TaskReceiver::claim(const Frame& frame, std::int64_t now) noexcept {
+  Claim& claim = reinterpret_cast<Claim*>(results_.data() + ResultFileLayout::claims)[frame.sequence % max_frames];
+  std::uint64_t seen = claim.word.load(std::memory_order_acquire);
+  for (;;) {
+    const std::uint32_t next = Claim::next(seen);
+    if (next >= Claim::limit(seen)) return std::nullopt;
+    claim.begun_at.store(now, std::memory_order_relaxed);
+    if (claim.word.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) return next;
+  }
+}
+
+void TaskReceiver::pass(const Frame& frame) noexcept {
+  worker().frames_passed.store(frame.sequence + 1, std::memory_order_release);
+}
+
+void TaskReceiver::free_read_results() {
+  const std::uint64_t read = parent().results_read.load(std::memory_order_acquire);
+  while (!blocks_.empty() && blocks_.front().result < read) {
+    arena_.free(blocks_.front().offset);
+    blocks_.pop_front();
+  }
+}
+
+TaskReceiver::Message& TaskReceiver::begin_result() {
+  if (message_.arena_offset_ != 0) arena_.free(message_.arena_offset_);
+  free_read_results();
+  const auto free = [this] {
+    return result_ring_bytes -
+           static_cast<std::size_t>(result_bytes_ - parent().result_bytes_read.load(std::memory_order_acquire));
+  };
+  std::size_t to_end = result_ring_bytes - static_cast<std::size_t>(result_bytes_ % result_ring_bytes);
+  if (to_end < least_room) {
+    if (free() < to_end + least_room) wait([&] { return free() >= to_end + least_room; });
+    if (to_end >= header) {
+      auto* wrap = reinterpret_cast<ResultFrame*>(results_.data() + ResultFileLayout::ring +
+                                                  (result_ring_bytes - to_end));
+      wrap->kind = ResultFrame::wrap;
+    }
+    result_bytes_ += to_end;
+    to_end = result_ring_bytes;
+  } else if (free() < least_room) {
+    wait([&] { return free() >= least_room; });
+  }
+  const std::size_t position = static_cast<std::size_t>(result_bytes_ % result_ring_bytes);
+  std::byte* const at = results_.data() + ResultFileLayout::ring + position + header;
+  message_.begin_at(at, std::min({free() - header, to_end - header, inline_message_bytes}));
+  return message_;
+}
+
+void TaskReceiver::Message::grow(std::size_t at_least) {
+  const std::size_t capacity = std::max(at_least, 2 * size());
+  Arena& arena = receiver_.arena_;
+  if (arena_offset_ != 0 && arena.extend(arena_offset_, capacity)) {
+    moved_to(receiver_.results_.data() + arena_offset_, capacity);
+    return;
+  }
+  // The mapping may move, and with it what is written so far.
+  const std::size_t written_at = static_cast<std::size_t>(begin_ - receiver_.results_.data());
+  const std::size_t written = size();
+  const std::size_t offset = arena.allocate(capacity);
+  std::byte* const base = receiver_.results_.data();
+  std::memcpy(base + offset, base + written_at, written);
+  if (arena_offset_ != 0) arena.free(arena_offset_);
+  arena_offset_ = offset;
+  begin_ = base + written_at;
+  current_ = begin_ + written;
+  moved_to(base + offset, capacity);
+}
+
+void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, std::int64_t wall) {
+  std::vector<Descriptor>& descriptors = message_.descriptors();
+  const auto count = static_cast<std::uint32_t>(descriptors.size());
+  if (count != 0) send_descriptors(descriptors);
+  const bool in_arena = message_.arena_offset_ != 0;
+  const std::size_t position = static_cast<std::size_t>(result_bytes_ % result_ring_bytes);
+  auto* result = reinterpret_cast<ResultFrame*>(results_.data() + ResultFileLayout::ring + position);
+  *result = {kind,
+             static_cast<std::uint16_t>(in_arena),
+             count,
+             static_cast<std::uint32_t>(frame.sequence),
+             item,
+             wall,
+             message_.size(),
+             message_.arena_offset_};
+  if (in_arena) blocks_.push_back({results_published_, std::exchange(message_.arena_offset_, 0)});
+  result_bytes_ += header + (in_arena ? 0 : round_up(message_.size(), 8));
+  ++results_published_;
+  worker().result_bytes.store(result_bytes_, std::memory_order_release);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  ring(false);
+}
+
+void TaskReceiver::send_descriptors(std::vector<Descriptor>& descriptors) {
+  std::vector<int> numbers;
+  for (const Descriptor& descriptor : descriptors) numbers.push_back(descriptor.get());
+  const std::uint64_t number = results_published_;
+  for (;;) {
+    const Transfer transfer = send_with_descriptors(socket_.get(), std::as_bytes(std::span(&number, 1)), numbers);
+    if (transfer.outcome != Transfer::Outcome::would_block) break;
+    wait_for_socket(socket_.get(), POLLOUT);
+  }
+  descriptors.clear();
+}
+
+}  // namespace cofork::ipc

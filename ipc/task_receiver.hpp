@@ -1,0 +1,86 @@
+// The worker's end of the memory that it shares with its pool.
+#pragma once
+
+#include <cofork/ipc/arena.hpp>
+#include <cofork/ipc/descriptor.hpp>
+#include <cofork/ipc/memory_file.hpp>
+#include <cofork/ipc/task_segment.hpp>
+#include <cofork/ipc/writer.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace cofork::ipc {
+
+/// Receives task frames and sends results. It trusts the parent. Everything here may block, which is all that a worker
+/// without a task has to do.
+class TaskReceiver {
+ public:
+  /// `descriptors` as `TaskSender::worker_descriptors` lists them; they are the receiver's from now on.
+  explicit TaskReceiver(std::span<const int> descriptors);
+
+  struct Frame {
+    TaskFrame header;
+    std::uint64_t sequence;
+    std::span<const std::byte> message;  ///< valid until `pass`
+    std::vector<Descriptor> descriptors;
+  };
+  /// Waits for the next frame; nullopt when the parent told to leave.
+  std::optional<Frame> next_frame();
+  /// Claims the frame's next item, begun at `now`; nullopt when none is left to this worker.
+  std::optional<std::uint32_t> claim(const Frame& frame, std::int64_t now) noexcept;
+  /// Done with the frame.
+  void pass(const Frame& frame) noexcept;
+
+  /// A result's message: first in the ring, in the arena once it is too long for that.
+  class Message final : public Writer {
+   public:
+    explicit Message(TaskReceiver& receiver) : Writer(nullptr, 0), receiver_(receiver) {}
+
+   private:
+    friend class TaskReceiver;
+    void grow(std::size_t at_least) override;
+    void begin_at(std::byte* memory, std::size_t capacity) {
+      restart();
+      moved_to(memory, capacity);
+      arena_offset_ = 0;
+    }
+    TaskReceiver& receiver_;
+    std::size_t arena_offset_ = 0;  // 0: in the ring
+  };
+  /// Begins a result, waiting for room. What an earlier `begin_result` began and `publish` did not send is dropped.
+  Message& begin_result();
+  void publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, std::int64_t wall);
+
+ private:
+  template <class F>
+  void wait(F&& over);
+  void ring(bool now);
+  void send_descriptors(std::vector<Descriptor>& descriptors);
+  void receive_descriptors(Frame& frame);
+  void free_read_results();
+  const ParentWords& parent() const noexcept { return *reinterpret_cast<const ParentWords*>(tasks_.data()); }
+  WorkerWords& worker() const noexcept { return *reinterpret_cast<WorkerWords*>(results_.data()); }
+
+  MemoryFile task_file_, result_file_;
+  Descriptor doorbell_, socket_;
+  Mapping tasks_, results_;
+  Arena arena_;
+  Message message_;
+
+  std::uint64_t next_frame_ = 0;
+  std::size_t ring_position_ = 0;  // in the task ring
+  std::uint64_t result_bytes_ = 0;
+  std::uint64_t results_published_ = 0;
+  std::uint64_t rung_for_ = 0;
+  struct Block {
+    std::uint64_t result;
+    std::size_t offset;
+  };
+  std::deque<Block> blocks_;  // of published results, until the parent has read them
+};
+
+}  // namespace cofork::ipc

@@ -1,0 +1,116 @@
+// The memory that a pool and one of its workers share: what lies where, and who may write it.
+//
+// Two files. The parent writes the first, which the worker maps read-only: a page of parent's words, a ring of task
+// frames, an arena for messages that do not fit the ring. The worker writes the second: a page of worker's words, the
+// claims, a ring of result frames, an arena. Of the second file the parent trusts nothing: whatever it reads there it
+// reads once, and checks.
+//
+// A task frame holds one or more items, calls of one function. The worker claims each item, by moving `next` of the
+// frame's claim, before it begins it; the parent takes back those not begun by lowering `limit` of the same word. So
+// both always agree on which item is executed, and a process that is killed at any instant leaves a word that tells.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace cofork::ipc {
+
+inline constexpr std::size_t segment_page = 4096;
+inline constexpr std::size_t task_ring_bytes = 256 * 1024;
+inline constexpr std::size_t result_ring_bytes = 256 * 1024;
+/// Messages above this go to the arena.
+inline constexpr std::size_t inline_message_bytes = 32 * 1024;
+/// Frames that a worker has not passed yet, at most.
+inline constexpr std::size_t max_frames = 1024;
+
+/// Written by the parent.
+struct alignas(64) ParentWords {
+  /// Frames published.
+  std::atomic<std::uint64_t> frames{0};
+  /// Bytes of the result ring that were read, and result messages whose arena block is free again.
+  alignas(64) std::atomic<std::uint64_t> result_bytes_read{0};
+  std::atomic<std::uint64_t> results_read{0};
+  /// While the parent sleeps: a number that is new each time. Zero while it is awake.
+  alignas(64) std::atomic<std::uint64_t> sleep{0};
+  /// Ring the doorbell when so many results were published in all.
+  std::atomic<std::uint64_t> ring_at{0};
+  /// The worker leaves when it has no further frame.
+  std::atomic<std::uint32_t> leave{0};
+};
+
+/// Written by the worker.
+struct alignas(64) WorkerWords {
+  /// Bytes of the result ring that were published.
+  std::atomic<std::uint64_t> result_bytes{0};
+  /// Frames that it has done with: their memory is free again.
+  std::atomic<std::uint64_t> frames_passed{0};
+  /// 1 while it sleeps, or is about to; a futex.
+  alignas(64) std::atomic<std::uint32_t> asleep{0};
+};
+
+/// For each frame, at its sequence number modulo `max_frames`.
+struct Claim {
+  /// The index of the first item not begun, and above it (in the upper half) the first that must not be begun.
+  std::atomic<std::uint64_t> word{0};
+  /// When the latest item was begun, in nanoseconds of the monotonic clock.
+  std::atomic<std::int64_t> begun_at{0};
+
+  static std::uint64_t pack(std::uint32_t next, std::uint32_t limit) { return std::uint64_t{limit} << 32 | next; }
+  static std::uint32_t next(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
+  static std::uint32_t limit(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
+};
+
+/// Begins a frame in the task ring, 64-byte aligned; a message that is inline follows.
+struct alignas(64) TaskFrame {
+  enum Flags : std::uint32_t { none = 0, wrap = 1, in_arena = 2, chunk = 4, initializer = 8 };
+  std::uint32_t flags;  ///< `wrap`: nothing here, the next frame is at the start of the ring
+  std::uint32_t items;
+  std::uint32_t first_offset;  ///< of the first item in the message
+  std::uint32_t descriptors;   ///< that come by the socket for this frame
+  std::uint64_t module;        ///< the function to call, see function_id.hpp
+  std::uint64_t offset;
+  std::uint64_t message_size;
+  std::uint64_t arena_offset;
+};
+
+/// In a `chunk` every item begins with the size of what follows.
+using ItemSize = std::uint32_t;
+
+/// Begins a frame in the result ring, 8-byte aligned; a message that is inline follows.
+struct ResultFrame {
+  enum Kind : std::uint16_t {
+    wrap,             ///< nothing here, the next frame is at the start of the ring
+    value,            ///< the item returned
+    error,            ///< the item threw
+    arguments_taken,  ///< the item has copied its arguments: their memory is free again
+  };
+  Kind kind;
+  std::uint16_t in_arena;
+  std::uint32_t descriptors;
+  std::uint32_t frame;  ///< its sequence number, lower half
+  std::uint32_t item;
+  std::int64_t wall;  ///< nanoseconds
+  std::uint64_t message_size;
+  std::uint64_t arena_offset;
+};
+
+/// Offsets in the two files.
+struct TaskFileLayout {
+  static constexpr std::size_t ring = segment_page;
+  static constexpr std::size_t arena = ring + task_ring_bytes;
+};
+struct ResultFileLayout {
+  static constexpr std::size_t claims = segment_page;
+  static constexpr std::size_t ring = claims + max_frames * sizeof(Claim);
+  static constexpr std::size_t arena = ring + result_ring_bytes;
+};
+
+static_assert(sizeof(ParentWords) <= segment_page && sizeof(WorkerWords) <= segment_page);
+static_assert(sizeof(TaskFrame) == 64 && sizeof(ResultFrame) % 8 == 0);
+static_assert(TaskFileLayout::arena % segment_page == 0 && ResultFileLayout::arena % segment_page == 0);
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+
+constexpr std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+}  // namespace cofork::ipc

@@ -1,0 +1,295 @@
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cofork/ipc/descriptor_passing.hpp>
+#include <cofork/ipc/futex.hpp>
+#include <cofork/ipc/reader.hpp>
+#include <cofork/ipc/task_sender.hpp>
+#include <cstring>
+#include <new>
+#include <system_error>
+#include <utility>
+
+namespace cofork::ipc {
+
+namespace {
+constexpr std::size_t least_room = 1024;  // for a frame, so that short messages do not land in the arena
+constexpr std::size_t header = sizeof(TaskFrame);
+}  // namespace
+
+void TaskSender::FreeDeleter::operator()(std::byte* memory) const noexcept {
+  ::operator delete(memory, std::align_val_t{message_alignment});
+}
+
+TaskSender::TaskSender()
+    : task_file_(MemoryFile::create("cofork-tasks", TaskFileLayout::arena)),
+      result_file_(MemoryFile::create("cofork-results", ResultFileLayout::arena)),
+      tasks_(task_file_.descriptor(), TaskFileLayout::arena),
+      results_(result_file_.descriptor(), ResultFileLayout::arena),
+      arena_(task_file_, tasks_, TaskFileLayout::arena),
+      message_(*this),
+      scratch_(static_cast<std::byte*>(::operator new(inline_message_bytes, std::align_val_t{message_alignment}))) {
+  workers_task_file_ = task_file_.read_only_descriptor();
+  task_file_.seal_shrink();
+  result_file_.seal_shrink();
+  new (tasks_.data()) ParentWords;
+  new (results_.data()) WorkerWords;
+  doorbell_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!doorbell_) throw std::system_error(errno, std::generic_category(), "eventfd");
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+    throw std::system_error(errno, std::generic_category(), "socketpair");
+  socket_ = Descriptor(ends[0]);
+  workers_socket_ = Descriptor(ends[1]);
+}
+
+std::array<int, 4> TaskSender::worker_descriptors() const {
+  return {workers_task_file_.get(), result_file_.descriptor(), doorbell_.get(), workers_socket_.get()};
+}
+
+void TaskSender::worker_has_them() {
+  workers_task_file_.reset();
+  workers_socket_.reset();
+}
+
+void TaskSender::clear_doorbell() noexcept {
+  std::uint64_t rings;
+  while (::read(doorbell_.get(), &rings, sizeof rings) < 0 && errno == EINTR) {
+  }
+}
+
+std::size_t TaskSender::contiguous_room() const noexcept {
+  const std::size_t free = task_ring_bytes - static_cast<std::size_t>(ring_head_ - ring_tail_);
+  const std::size_t to_end = task_ring_bytes - static_cast<std::size_t>(ring_head_ % task_ring_bytes);
+  if (free <= to_end || to_end >= least_room) return std::min(free, to_end);
+  return free - to_end;  // after a wrap
+}
+
+bool TaskSender::has_room() const noexcept {
+  return frames_.size() < max_frames && contiguous_room() >= least_room;
+}
+
+TaskSender::Message& TaskSender::begin_frame() {
+  const std::size_t position = static_cast<std::size_t>(ring_head_ % task_ring_bytes);
+  if (task_ring_bytes - position < least_room) {
+    auto* wrap = reinterpret_cast<TaskFrame*>(tasks_.data() + TaskFileLayout::ring + position);
+    wrap->flags = TaskFrame::wrap;
+    ring_head_ += task_ring_bytes - position;
+  }
+  const std::size_t at = TaskFileLayout::ring + static_cast<std::size_t>(ring_head_ % task_ring_bytes) + header;
+  message_.begin_at(tasks_.data() + at, std::min(contiguous_room() - header, inline_message_bytes));
+  return message_;
+}
+
+void TaskSender::Message::grow(std::size_t at_least) {
+  const std::size_t capacity = std::max(at_least, 2 * size());
+  if (arena_offset_ != 0 && sender_.arena_.extend(arena_offset_, capacity)) {
+    moved_to(sender_.tasks_.data() + arena_offset_, capacity);
+    return;
+  }
+  // The mapping may move, and with it what is written so far.
+  const std::size_t written_at = static_cast<std::size_t>(begin_ - sender_.tasks_.data());
+  const std::size_t written = size();
+  const std::size_t offset = sender_.arena_.allocate(capacity);
+  std::byte* const base = sender_.tasks_.data();
+  std::memcpy(base + offset, base + written_at, written);
+  if (arena_offset_ != 0) sender_.arena_.free(arena_offset_);
+  arena_offset_ = offset;
+  begin_ = base + written_at;
+  current_ = begin_ + written;
+  moved_to(base + offset, capacity);
+}
+
+void TaskSender::drop_frame() noexcept {
+  if (message_.arena_offset_ != 0) arena_.free(message_.arena_offset_);
+  message_.begin_at(nullptr, 0);
+}
+
+std::uint64_t TaskSender::publish(const Function& function, std::uint32_t items, std::uint32_t flags,
+                                  std::uint32_t first_offset) {
+  const std::uint64_t sequence = next_frame_;
+  std::vector<Descriptor>& descriptors = message_.descriptors();
+  if (!descriptors.empty()) {
+    std::vector<int> numbers;
+    for (const Descriptor& descriptor : descriptors) numbers.push_back(descriptor.get());
+    Transfer::Outcome outcome;
+    try {
+      outcome = send_with_descriptors(socket_.get(), std::as_bytes(std::span(&sequence, 1)), numbers).outcome;
+    } catch (...) {
+      drop_frame();
+      throw;
+    }
+    // A worker that is gone: its end will be noticed, and the frame goes to another one.
+    if (outcome == Transfer::Outcome::would_block) {
+      drop_frame();
+      throw std::system_error(EAGAIN, std::generic_category(), "sending descriptors to a worker");
+    }
+  }
+  const bool in_arena = message_.arena_offset_ != 0;
+  const std::size_t position = static_cast<std::size_t>(ring_head_ % task_ring_bytes);
+  auto* frame = reinterpret_cast<TaskFrame*>(tasks_.data() + TaskFileLayout::ring + position);
+  frame->flags = flags | (in_arena ? TaskFrame::in_arena : TaskFrame::none);
+  frame->items = items;
+  frame->first_offset = first_offset;
+  frame->descriptors = static_cast<std::uint32_t>(descriptors.size());
+  frame->module = function.module;
+  frame->offset = function.offset;
+  frame->message_size = message_.size();
+  frame->arena_offset = message_.arena_offset_;
+  ring_head_ += header + (in_arena ? 0 : round_up(message_.size(), 64));
+  frames_.push_back({ring_head_, static_cast<std::size_t>(message_.begin_ - tasks_.data()), message_.arena_offset_,
+                     message_.size(), flags, first_offset, function, std::move(descriptors)});
+  claim(sequence).word.store(Claim::pack(0, items), std::memory_order_relaxed);
+  ++next_frame_;
+  parent().frames.store(next_frame_, std::memory_order_release);
+  wake_worker();
+  return sequence;
+}
+
+void TaskSender::wake_worker() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  std::atomic<std::uint32_t>& asleep = worker().asleep;
+  if (asleep.load(std::memory_order_relaxed) == 0) return;
+  asleep.store(0, std::memory_order_relaxed);
+  futex_wake(asleep, 1);
+}
+
+Claim& TaskSender::claim(std::uint64_t frame) const noexcept {
+  return reinterpret_cast<Claim*>(results_.data() + ResultFileLayout::claims)[frame % max_frames];
+}
+
+std::uint32_t TaskSender::begun(std::uint64_t frame) const noexcept {
+  return Claim::next(claim(frame).word.load(std::memory_order_acquire));
+}
+
+std::int64_t TaskSender::begun_at(std::uint64_t frame) const noexcept {
+  return claim(frame).begun_at.load(std::memory_order_relaxed);
+}
+
+std::uint32_t TaskSender::take_back(std::uint64_t frame, std::uint32_t keep) noexcept {
+  std::atomic<std::uint64_t>& word = claim(frame).word;
+  // A worker that keeps changing the word would keep us here: after a few tries it is left with what it has.
+  std::uint64_t seen = word.load(std::memory_order_acquire);
+  for (int tries = 0; tries < 100; ++tries) {
+    const std::uint32_t limit = std::max(keep, Claim::next(seen));
+    if (limit >= Claim::limit(seen)) return Claim::limit(seen);
+    if (word.compare_exchange_weak(seen, Claim::pack(Claim::next(seen), limit), std::memory_order_acq_rel)) return limit;
+  }
+  return Claim::limit(seen);
+}
+
+TaskSender::Sent TaskSender::sent(std::uint64_t sequence) {
+  Frame& f = frame(sequence);
+  return {f.function, f.flags, f.first_offset, {tasks_.data() + f.message_offset, f.message_size}, f.descriptors};
+}
+
+void TaskSender::arguments_taken(std::uint64_t sequence) noexcept {
+  Frame& f = frame(sequence);
+  if (f.arena_offset == 0) return;
+  arena_.free(std::exchange(f.arena_offset, 0));
+  f.message_size = 0;
+}
+
+std::uint64_t TaskSender::passed() const {
+  const std::uint64_t passed = worker().frames_passed.load(std::memory_order_acquire);
+  if (passed < first_frame_ || passed > next_frame_) Reader::fail("a worker passed frames that it was never sent");
+  return passed;
+}
+
+void TaskSender::release_frame() noexcept {
+  Frame& f = frames_.front();
+  if (f.arena_offset != 0) arena_.free(f.arena_offset);
+  ring_tail_ = f.ring_end;
+  frames_.pop_front();
+  ++first_frame_;
+}
+
+bool TaskSender::next_result(Result& result) {
+  const std::byte* const ring = results_.data() + ResultFileLayout::ring;
+  for (;;) {
+    const std::uint64_t published = worker().result_bytes.load(std::memory_order_acquire);
+    const std::uint64_t available = published - result_bytes_read_;
+    if (available == 0) return false;
+    if (available > result_ring_bytes || available < sizeof(ResultFrame) || available % 8 != 0)
+      Reader::fail("a result ring with a false end");
+    const std::size_t position = static_cast<std::size_t>(result_bytes_read_ % result_ring_bytes);
+    const std::size_t to_end = result_ring_bytes - position;
+    if (to_end < sizeof(ResultFrame)) {
+      result_bytes_read_ += to_end;
+      continue;
+    }
+    ResultFrame frame;
+    std::memcpy(&frame, ring + position, sizeof frame);
+    asm volatile("" : "+m"(frame));
+    told_results_ = false;
+    if (frame.kind == ResultFrame::wrap) {
+      if (available < to_end) Reader::fail("a result ring that wraps too early");
+      result_bytes_read_ += to_end;
+      continue;
+    }
+    if (frame.kind > ResultFrame::arguments_taken) Reader::fail("a result of no known kind");
+    std::size_t size = sizeof frame;
+    if (frame.in_arena) {
+      const std::size_t begin = ResultFileLayout::arena;
+      const std::size_t file_size = result_file_.size();
+      if (frame.arena_offset < begin || frame.arena_offset > file_size || frame.arena_offset % message_alignment != 0 ||
+          frame.message_size > file_size - frame.arena_offset)
+        Reader::fail("a result outside of its arena");
+      if (frame.arena_offset + frame.message_size > results_.size()) results_.resize(file_size);
+      result.message = {results_.data() + frame.arena_offset, static_cast<std::size_t>(frame.message_size)};
+    } else {
+      if (frame.message_size > inline_message_bytes) Reader::fail("a result that is too long");
+      size += round_up(static_cast<std::size_t>(frame.message_size), 8);
+      if (size > available || size > to_end) Reader::fail("a result beyond the end of its ring");
+      std::memcpy(scratch_.get(), ring + position + sizeof frame, static_cast<std::size_t>(frame.message_size));
+      result.message = {scratch_.get(), static_cast<std::size_t>(frame.message_size)};
+    }
+    result.kind = frame.kind;
+    result.frame = frame.frame;
+    result.item = frame.item;
+    result.wall = frame.wall;
+    result.descriptors.clear();
+    if (frame.descriptors != 0) receive_descriptors(frame.descriptors, result.descriptors);
+    result_bytes_read_ += size;
+    ++results_read_;
+    return true;
+  }
+}
+
+void TaskSender::receive_descriptors(std::uint32_t count, std::vector<Descriptor>& into) {
+  std::uint64_t number;
+  ReceivedDescriptors received;
+  const Transfer transfer = receive_with_descriptors(socket_.get(), std::as_writable_bytes(std::span(&number, 1)), received);
+  if (!transfer || received.descriptors.size() != count)
+    Reader::fail(received.lost ? "no free descriptor for what a result brought" : "a result without its descriptors");
+  into = std::move(received.descriptors);
+}
+
+void TaskSender::results_done() {
+  if (told_results_) return;
+  told_results_ = true;
+  parent().results_read.store(results_read_, std::memory_order_relaxed);
+  parent().result_bytes_read.store(result_bytes_read_, std::memory_order_release);
+  wake_worker();
+}
+
+bool TaskSender::sleep_until_result(std::uint64_t results) noexcept {
+  parent().ring_at.store(results, std::memory_order_relaxed);
+  parent().sleep.store(++sleeps_, std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return worker().result_bytes.load(std::memory_order_seq_cst) == result_bytes_read_;
+}
+
+void TaskSender::awake() noexcept { parent().sleep.store(0, std::memory_order_relaxed); }
+
+void TaskSender::tell_to_leave() {
+  parent().leave.store(1, std::memory_order_release);
+  wake_worker();
+}
+
+void TaskSender::give_back() { arena_.give_back(); }
+
+}  // namespace cofork::ipc

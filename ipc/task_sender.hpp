@@ -1,0 +1,161 @@
+// The parent's end of the memory that it shares with a worker.
+#pragma once
+
+#include <array>
+#include <cofork/ipc/arena.hpp>
+#include <cofork/ipc/descriptor.hpp>
+#include <cofork/ipc/memory_file.hpp>
+#include <cofork/ipc/task_segment.hpp>
+#include <cofork/ipc/writer.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace cofork::ipc {
+
+/// Sends task frames to one worker and reads its results. The worker may be any program that scribbles over all it can
+/// write: what it does harms nothing but its own tasks. Where it breaks the protocol, `next_result` throws
+/// `DecodeError`.
+class TaskSender {
+ public:
+  /// Makes the files, the doorbell and the socket. Throws `std::system_error`.
+  TaskSender();
+
+  /// What the worker's `TaskReceiver` is made from, in this order. `worker_has_them` closes those that only it needs.
+  std::array<int, 4> worker_descriptors() const;
+  void worker_has_them();
+
+  /// Becomes readable when the worker rings.
+  int doorbell() const { return doorbell_.get(); }
+  void clear_doorbell() noexcept;
+
+  // Sending. A frame is begun, its message written, and then published or dropped.
+
+  /// Whether there is room for one more frame.
+  bool has_room() const noexcept;
+
+  /// The message of the frame being written: first in the ring, and in the arena once it is too long for that.
+  class Message final : public Writer {
+   public:
+    explicit Message(TaskSender& sender) : Writer(nullptr, 0), sender_(sender) {}
+    /// Forgets what was written beyond `size`.
+    void rewind(std::size_t size) { current_ = begin_ + size; }
+
+   private:
+    friend class TaskSender;
+    void grow(std::size_t at_least) override;
+    void begin_at(std::byte* memory, std::size_t capacity) {
+      restart();
+      moved_to(memory, capacity);
+      arena_offset_ = 0;
+    }
+    TaskSender& sender_;
+    std::size_t arena_offset_ = 0;  // 0: in the ring
+  };
+  Message& begin_frame();
+  struct Function {
+    std::uint64_t module, offset;
+  };
+  /// Sends what was written, as the frame with the sequence number that it returns, and wakes the worker if it sleeps.
+  /// Throws `std::system_error` if the descriptors cannot be sent; the frame is dropped then.
+  std::uint64_t publish(const Function& function, std::uint32_t items, std::uint32_t flags, std::uint32_t first_offset);
+  void drop_frame() noexcept;
+
+  // What became of a frame.
+
+  /// How many of the frame's items were begun.
+  std::uint32_t begun(std::uint64_t frame) const noexcept;
+  /// When the latest was begun, as the worker says.
+  std::int64_t begun_at(std::uint64_t frame) const noexcept;
+  /// Takes back all items from the `keep`th on that were not begun; returns how many are left to the worker.
+  std::uint32_t take_back(std::uint64_t frame, std::uint32_t keep) noexcept;
+  /// The message of a frame that is not released, the first item's offset in it, and the descriptors that were sent.
+  struct Sent {
+    Function function;
+    std::uint32_t flags, first_offset;
+    std::span<const std::byte> message;
+    std::vector<Descriptor>& descriptors;
+  };
+  Sent sent(std::uint64_t frame);
+  /// The worker has copied the arguments: their memory in the arena is free.
+  void arguments_taken(std::uint64_t frame) noexcept;
+  /// How many frames the worker has done with. Look at this before the results: those of a passed frame are all there.
+  /// Throws `DecodeError` if that cannot be.
+  std::uint64_t passed() const;
+  /// Frees the memory of the oldest frame, which the worker has passed.
+  void release_frame() noexcept;
+
+  // Results.
+
+  struct Result {
+    ResultFrame::Kind kind;
+    std::uint32_t frame;  ///< lower half of the sequence number
+    std::uint32_t item;
+    std::int64_t wall;
+    std::span<const std::byte> message;  ///< valid until the next call of `next_result` or `results_done`
+    std::vector<Descriptor> descriptors;
+  };
+  /// The next result, if one has been published. Throws `DecodeError` if the worker broke the protocol.
+  bool next_result(Result& result);
+  /// Tells the worker what has been read.
+  void results_done();
+  /// How many results have been read in all.
+  std::uint64_t results_read() const noexcept { return results_read_; }
+
+  // Sleeping.
+
+  /// From now on the worker rings when it has published so many results in all, or has nothing left to do. False if
+  /// there are results now.
+  bool sleep_until_result(std::uint64_t results) noexcept;
+  void awake() noexcept;
+
+  /// The worker leaves when it has no further frame.
+  void tell_to_leave();
+
+  /// Memory for large messages that is not in use goes back to the system.
+  void give_back();
+  bool holds_idle_memory() const noexcept { return arena_.empty() && arena_.holds_memory(); }
+
+ private:
+  struct Frame {
+    std::uint64_t ring_end;
+    std::size_t message_offset;  // in the task file
+    std::size_t arena_offset;    // 0: in the ring
+    std::size_t message_size;
+    std::uint32_t flags, first_offset;
+    Function function;
+    std::vector<Descriptor> descriptors;
+  };
+  ParentWords& parent() const noexcept { return *reinterpret_cast<ParentWords*>(tasks_.data()); }
+  WorkerWords& worker() const noexcept { return *reinterpret_cast<WorkerWords*>(results_.data()); }
+  Claim& claim(std::uint64_t frame) const noexcept;
+  Frame& frame(std::uint64_t sequence) { return frames_[static_cast<std::size_t>(sequence - first_frame_)]; }
+  std::size_t contiguous_room() const noexcept;
+  void wake_worker();
+  void receive_descriptors(std::uint32_t count, std::vector<Descriptor>& into);
+
+  MemoryFile task_file_, result_file_;
+  Mapping tasks_, results_;
+  Descriptor doorbell_, socket_, workers_socket_, workers_task_file_;
+  Arena arena_;
+  Message message_;
+
+  std::deque<Frame> frames_;
+  std::uint64_t first_frame_ = 0;  // the sequence number of frames_[0]
+  std::uint64_t next_frame_ = 0;
+  std::uint64_t ring_head_ = 0, ring_tail_ = 0;
+
+  struct FreeDeleter {
+    void operator()(std::byte* memory) const noexcept;
+  };
+  std::unique_ptr<std::byte, FreeDeleter> scratch_;
+  std::uint64_t result_bytes_read_ = 0;
+  std::uint64_t results_read_ = 0;
+  bool told_results_ = true;
+  std::uint64_t sleeps_ = 0;
+};
+
+}  // namespace cofork::ipc
