@@ -1,0 +1,26 @@
+#pragma once
+// Everything; each header also stands alone.
+#include <cofork/executors/options.hpp>
+#include <cofork/executors/parallelism.hpp>
+#include <cofork/ipc/codec.hpp>
+#include <cofork/runtime/as_completed.hpp>
+#include <cofork/runtime/barrier.hpp>
+#include <cofork/runtime/channel.hpp>
+#include <cofork/runtime/condition.hpp>
+#include <cofork/runtime/errors.hpp>
+#include <cofork/runtime/event.hpp>
+#include <cofork/runtime/future.hpp>
+#include <cofork/runtime/gather.hpp>
+#include <cofork/runtime/loop.hpp>
+#include <cofork/runtime/mutex.hpp>
+#include <cofork/runtime/run.hpp>
+#include <cofork/runtime/select.hpp>
+#include <cofork/runtime/semaphore.hpp>
+#include <cofork/runtime/shield.hpp>
+#include <cofork/runtime/sleep.hpp>
+#include <cofork/runtime/spawn.hpp>
+#include <cofork/runtime/stream.hpp>
+#include <cofork/runtime/task.hpp>
+#include <cofork/runtime/task_group.hpp>
+#include <cofork/runtime/wait.hpp>
+#include <cofork/runtime/wait_for.hpp>

@@ -1,0 +1,110 @@
+// The end of a pool: by shutdown, by force, or with its loop.
+#include <algorithm>
+#include <cofork/executors/pool_core.hpp>
+#include <cofork/runtime/errors.hpp>
+#include <csignal>
+#include <utility>
+
+namespace cofork::detail {
+
+namespace {
+
+/// Waits until a pool has ended. Cancelling it ends the wait; the pool goes on closing.
+class EndAwaiter {
+ public:
+  EndAwaiter(List<Waiter>& waiting, const bool& ended) noexcept : waiting_(waiting), ended_(ended) {}
+
+  bool await_ready() const noexcept { return ended_; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    Context* context = context_of(handle);
+    if (context && context->cancelled()) throw CancelledError();
+    waiter_.suspend(handle, context, "the end of a pool", [](Waiter& waiter) noexcept { waiter.resume_cancelled(); });
+    waiting_.push_back(waiter_);
+    return true;
+  }
+  void await_resume() const {
+    if (waiter_.cancelled()) throw CancelledError();
+  }
+
+ private:
+  List<Waiter>& waiting_;
+  const bool& ended_;
+  Waiter waiter_;
+};
+
+Task<> wait_for_end(IntrusivePtr<PoolCore>, List<Waiter>& waiting, const bool& ended) {
+  co_await EndAwaiter(waiting, ended);
+}
+
+}  // namespace
+
+void PoolCore::prestart() {
+  check_open();
+  while (can_start_worker() && start_worker()) {
+  }
+}
+
+void PoolCore::close(bool cancel_pending) {
+  const IntrusivePtr<PoolCore> alive(this);
+  closing_ = true;
+  if (cancel_pending) {
+    for (PoolWorker& worker : workers_)
+      if (!worker.condemned) take_back_all(worker);
+    drop_queue(nullptr);
+  }
+  finish_closing();
+  complete_ended();
+}
+
+void PoolCore::finish_closing() {
+  if (closed_ || front()) return;
+  if (workers_.empty()) {
+    closed_ = true;
+    retry_.stop();
+    tidy_.stop();
+    server_.reset();
+    Link<LoopResource>& link = *this;
+    link.unlink();
+    while (!waiting_for_end_.empty()) waiting_for_end_.front().resume_later();
+    return;
+  }
+  if (has_outstanding()) return;
+  for (PoolWorker& worker : workers_) {
+    if (worker.condemned || worker.retiring) continue;
+    worker.retiring = true;
+    worker.sender.tell_to_leave();
+  }
+}
+
+void PoolCore::stop_workers(int signo) {
+  const IntrusivePtr<PoolCore> alive(this);
+  closing_ = true;
+  for (PoolWorker& worker : workers_) {
+    if (worker.condemned) continue;
+    take_back_all(worker);
+    bool any = false;
+    drain_or_condemn(worker, any);
+    if (!worker.condemned)
+      condemn(worker, StopReason::cancelled, signo == SIGKILL ? std::chrono::nanoseconds(0) : grace_);
+  }
+  drop_queue(nullptr);
+  finish_closing();
+  complete_ended();
+}
+
+void PoolCore::terminate() noexcept {
+  if (closed_) return;
+  const IntrusivePtr<PoolCore> alive(this);
+  closing_ = true;
+  server_.reset();
+  for (PoolWorker& worker : workers_) worker.stop_reason = StopReason::cancelled;
+  while (!workers_.empty()) bury(workers_.front(), nullptr);
+  drop_queue(nullptr);
+  finish_closing();
+  complete_ended();
+}
+
+Task<> PoolCore::closed() { return wait_for_end(IntrusivePtr<PoolCore>(this), waiting_for_end_, closed_); }
+
+}  // namespace cofork::detail

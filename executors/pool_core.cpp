@@ -1,0 +1,269 @@
+#include <algorithm>
+#include <cofork/executors/parallelism.hpp>
+#include <cofork/executors/parcel.hpp>
+#include <cofork/executors/pool_core.hpp>
+#include <cofork/runtime/errors.hpp>
+#include <stdexcept>
+#include <utility>
+
+namespace cofork::detail {
+
+namespace {
+constexpr std::chrono::seconds default_grace{1};
+// Calls that take longer than this are sent one at a time: the order of submission is the order of starting.
+constexpr double sent_ahead_below = 5e6;
+// How much work, in nanoseconds, a worker is sent ahead.
+constexpr double window = 2e6;
+// Less than this, in nanoseconds, is not worth taking from a busy worker for an idle one.
+constexpr double worth_moving = 3e4;
+constexpr std::uint32_t most_items = 65536;
+}  // namespace
+
+PoolCore::PoolCore(const PoolOptions& options)
+    : max_workers_(options.max_workers != 0 ? options.max_workers : available_parallelism()),
+      max_tasks_per_child_(options.max_tasks_per_child),
+      grace_(options.grace.count() != 0 ? options.grace : default_grace),
+      name_(options.name.empty() ? "cofork-worker" : options.name) {
+  if (options.grace.count() < 0) throw std::invalid_argument("PoolOptions::grace is negative");
+  if (options.max_rss_per_child != 0)
+    throw std::invalid_argument("PoolOptions::max_rss_per_child is not supported yet");
+  nap_.core = retry_.core = tidy_.core = this;
+}
+
+void PoolCore::check_open() {
+  if (broken_) break_pool();
+  if (closing_) throw InvalidStateError("the pool was shut down: it takes no further work");
+  bind();
+}
+
+void PoolCore::bind() {
+  Loop& current = Loop::current();
+  if (loop_ == &current) return;
+  if (loop_) throw std::logic_error("a pool belongs to the loop on which it was first used");
+  loop_ = &current;
+  loop_->resources().push_back(*this);
+}
+
+FunctionStatistics& PoolCore::statistics(const ipc::TaskSender::Function& function) {
+  return statistics_[function.offset ^ function.module];
+}
+
+// The queue.
+
+QueueEntry* PoolCore::front() noexcept {
+  for (auto level = queue_.begin(); level != queue_.end(); level = queue_.erase(level))
+    if (!level->second.empty()) return &level->second.front();
+  return nullptr;
+}
+
+void PoolCore::enqueue(QueueEntry& entry) {
+  entry.add_reference();
+  queue_[entry.priority].push_back(entry);
+  schedule();
+}
+
+void PoolCore::push_front(QueueEntry& entry) {
+  entry.add_reference();
+  queue_[entry.priority].push_front(entry);
+}
+
+void PoolCore::remove(QueueEntry& entry) noexcept {
+  if (!entry.linked()) return;
+  entry.unlink();
+  entry.drop_reference();
+}
+
+void PoolCore::drop_queue(const std::exception_ptr& error) noexcept {
+  while (QueueEntry* entry = front()) {
+    const IntrusivePtr<QueueEntry> alive(entry);
+    remove(*entry);
+    entry->drop(error);
+  }
+}
+
+bool PoolCore::send_next(PoolWorker& worker, QueueEntry& entry) {
+  const IntrusivePtr<QueueEntry> alive(&entry);
+  remove(entry);
+  std::uint32_t items = most_items;
+  if (max_tasks_per_child_ != 0)
+    items = static_cast<std::uint32_t>(std::min<std::uint64_t>(items, max_tasks_per_child_ - worker.tasks_sent));
+  Filled filled = entry.fill(worker.sender.begin_frame(), items);
+  if (!filled.piece) {
+    worker.sender.drop_frame();
+    return false;
+  }
+  const IntrusivePtr<Piece> piece = filled.piece;
+  const std::uint32_t count = filled.items;
+  try {
+    send(worker, std::move(filled));
+  } catch (...) {
+    for (std::uint32_t item = 0; item < count; ++item) piece->failed(item, std::current_exception());
+    ended(piece);
+  }
+  if (entry.more() && !entry.linked()) {
+    entry.add_reference();
+    queue_[entry.priority].push_back(entry);
+  }
+  return true;
+}
+
+void PoolCore::send(PoolWorker& worker, Filled filled) {
+  Piece& piece = *filled.piece;
+  const double expected = piece.statistics->known() ? piece.statistics->nanoseconds : sent_ahead_below;
+  piece.in_frame = worker.sender.publish(filled.function, filled.items, filled.flags, filled.first_offset);
+  piece.in_worker = &worker;
+  worker.in_flight.push_back(
+      {std::move(filled.piece), piece.in_frame, filled.items, 0, expected, Clock::now().time_since_epoch().count()});
+  worker.expected += expected * filled.items;
+  worker.tasks_sent += filled.items;
+  if (piece.limits.timeout.count() != 0 && !worker.deadline.active()) watch_deadline(worker);
+  retire_if_used_up(worker);
+  watch_outstanding();
+}
+
+// Choosing workers.
+
+unsigned PoolCore::workers_in_use() const noexcept {
+  return static_cast<unsigned>(std::count_if(workers_.begin(), workers_.end(), [](const PoolWorker& worker) {
+    return !worker.condemned && !(worker.retiring && worker.idle());
+  }));
+}
+
+bool PoolCore::can_start_worker() const noexcept {
+  return !broken_ && !retry_.active() && workers_in_use() < max_workers_;
+}
+
+bool PoolCore::has_room(PoolWorker& worker, const FunctionStatistics& expectation) const noexcept {
+  if (worker.condemned || worker.retiring || !worker.sender.has_room()) return false;
+  if (worker.idle()) return true;
+  if (!expectation.known() || expectation.nanoseconds > sent_ahead_below) return false;
+  return worker.in_flight.size() < 2 ? worker.expected < sent_ahead_below
+                                     : worker.expected + expectation.nanoseconds < window;
+}
+
+PoolWorker* PoolCore::choose_worker(const FunctionStatistics& expectation) {
+  PoolWorker* best = nullptr;
+  for (PoolWorker& worker : workers_) {
+    if (!has_room(worker, expectation)) continue;
+    if (worker.idle()) return &worker;
+    if (!best || worker.expected < best->expected) best = &worker;
+  }
+  if (can_start_worker())
+    if (PoolWorker* started = start_worker()) return started;
+  return best;
+}
+
+PoolWorker* PoolCore::worker_for_now(const FunctionStatistics& expectation, int priority) {
+  if (scheduling_) return nullptr;
+  const QueueEntry* first = front();
+  if (first && first->priority >= priority) return nullptr;
+  return choose_worker(expectation);
+}
+
+void PoolCore::schedule() {
+  if (scheduling_ || closed_) return;
+  scheduling_ = true;
+  while (QueueEntry* entry = front()) {
+    PoolWorker* worker = choose_worker(entry->expectation());
+    if (!worker) break;
+    send_next(*worker, *entry);
+  }
+  if (!front()) rebalance();
+  scheduling_ = false;
+  if (closing_) finish_closing();
+}
+
+void PoolCore::rebalance() {
+  for (PoolWorker& idle : workers_) {
+    if (!idle.idle() || idle.condemned || idle.retiring) continue;
+    PoolWorker* victim = nullptr;
+    for (PoolWorker& worker : workers_)
+      if (!worker.condemned && worker.expected >= worth_moving && (!victim || worker.expected > victim->expected))
+        victim = &worker;
+    if (!victim || !give_half(*victim)) return;
+    while (QueueEntry* entry = front()) {
+      if (!has_room(idle, entry->expectation())) break;
+      send_next(idle, *entry);
+    }
+    // The idle one is full: what is left goes back to where there is room.
+    while (QueueEntry* entry = front()) {
+      PoolWorker* worker = choose_worker(entry->expectation());
+      if (!worker) return;
+      send_next(*worker, *entry);
+    }
+  }
+}
+
+bool PoolCore::give_half(PoolWorker& victim) {
+  double to_move = victim.expected / 2;
+  bool moved = false;
+  for (auto frame = victim.in_flight.rbegin(); frame != victim.in_flight.rend() && to_move > 0; ++frame) {
+    const std::uint32_t begun = std::min(victim.sender.begun(frame->frame), frame->limit);
+    if (begun == frame->limit) break;
+    const auto items = static_cast<std::uint32_t>(
+        std::min<double>(frame->limit - begun, 1 + to_move / std::max(frame->expected_each, 1.0)));
+    to_move -= items * frame->expected_each;
+    const std::uint32_t before = frame->limit;
+    take_back_items(victim, *frame, frame->limit - items);
+    moved |= frame->limit < before;
+  }
+  return moved;
+}
+
+// Futures and streams.
+
+bool PoolCore::executing(const Piece& piece) const {
+  if (!piece.in_worker) return false;
+  PoolWorker& worker = *piece.in_worker;
+  const InFlight& frame = worker.find(piece.in_frame);
+  return std::min(worker.sender.begun(piece.in_frame), frame.limit) > frame.results;
+}
+
+std::uint32_t PoolCore::take_back(Piece& piece) {
+  if (!piece.in_worker) return 0;
+  PoolWorker& worker = *piece.in_worker;
+  InFlight& frame = worker.find(piece.in_frame);
+  const std::uint32_t limit = worker.sender.take_back(piece.in_frame, 0);
+  worker.expected -= frame.expected_each * (frame.limit - limit);
+  frame.limit = limit;
+  return limit;
+}
+
+bool PoolCore::stop(Piece& piece, StopReason reason) {
+  if (!piece.in_worker || piece.in_worker->condemned) return piece.in_worker != nullptr;
+  PoolWorker& worker = *piece.in_worker;
+  // First everything behind it: a worker that is done with it meanwhile must not begin something else.
+  take_back_all(worker);
+  bool any = false;
+  drain_or_condemn(worker, any);
+  const bool still = piece.in_worker && executing(piece);
+  if (still && !worker.condemned) condemn(worker, reason, piece.limits.grace.count() != 0 ? piece.limits.grace : grace_);
+  schedule();
+  return still;
+}
+
+// The pool itself.
+
+PoolStats PoolCore::stats() const {
+  PoolStats stats = stats_;
+  for (const auto& [priority, entries] : queue_)
+    const_cast<List<QueueEntry>&>(entries).for_each([&](QueueEntry& entry) { stats.pending += entry.pending(); });
+  for (const PoolWorker& worker : workers_) {
+    if (worker.pid != 0 && !worker.condemned) ++stats.workers;
+    for (const InFlight& frame : worker.in_flight) {
+      const std::uint32_t begun = std::min(worker.sender.begun(frame.frame), frame.limit);
+      if (begun > frame.results) ++stats.running;
+      stats.pending += frame.limit - std::max(begun, frame.results);
+    }
+  }
+  return stats;
+}
+
+std::vector<pid_t> PoolCore::worker_pids() const {
+  std::vector<pid_t> pids;
+  for (const PoolWorker& worker : workers_)
+    if (worker.pid != 0 && !worker.condemned) pids.push_back(worker.pid);
+  return pids;
+}
+
+}  // namespace cofork::detail

@@ -1,0 +1,164 @@
+// The scheduler of a process pool: a queue, workers, and what travels between them. Typed code is above it.
+#pragma once
+
+#include <cofork/executors/fork_server.hpp>
+#include <cofork/executors/options.hpp>
+#include <cofork/executors/pool_worker.hpp>
+#include <cofork/executors/work.hpp>
+#include <cofork/runtime/context.hpp>
+#include <cofork/runtime/intrusive_ptr.hpp>
+#include <cofork/runtime/loop.hpp>
+#include <cofork/runtime/poller.hpp>
+#include <cofork/runtime/task.hpp>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace cofork::detail {
+
+/// Shared by the pool and by every future and stream that it made; they outlive its end.
+class PoolCore final : public RefCounted, private Poller, private LoopResource, private ForkServer::Events {
+ public:
+  explicit PoolCore(const PoolOptions& options);
+
+  /// Writes the call with which every worker begins.
+  using MakeInitializer = std::function<ipc::TaskSender::Function(ipc::TaskSender::Message&)>;
+  void set_initializer(MakeInitializer make) { make_initializer_ = std::move(make); }
+
+  // For submit and map.
+
+  /// Throws `InvalidStateError` after shutdown, `BrokenProcessPool` when broken; binds the pool to the current loop.
+  void check_open();
+  FunctionStatistics& statistics(const ipc::TaskSender::Function& function);
+  /// A worker that can take one more call of this function now, in its turn; null if it must be queued.
+  PoolWorker* worker_for_now(const FunctionStatistics& expectation, int priority);
+  /// Sends what was written into the worker's message. On an exception nothing was sent.
+  void send(PoolWorker& worker, Filled filled);
+  /// Puts an entry at the end of the queue of its priority, and sends what can be sent.
+  void enqueue(QueueEntry& entry);
+  /// Takes an entry out of the queue, if it is in it.
+  void remove(QueueEntry& entry) noexcept;
+  void schedule();
+  /// An item of the piece has ended: `complete` is called soon.
+  void ended(IntrusivePtr<Piece> piece) { ended_.push_back(std::move(piece)); }
+
+  // For futures and streams.
+
+  bool executing(const Piece& piece) const;
+  /// Takes back a piece that is in a worker, as far as it was not begun; returns how many items of it were.
+  std::uint32_t take_back(Piece& piece);
+  /// Stops the worker that executes an item of the piece. False if it does not (any more): the results are there then.
+  bool stop(Piece& piece, StopReason reason);
+  void count_cancelled(std::uint64_t tasks) noexcept { stats_.cancelled += tasks; }
+  void count_submitted(std::uint64_t tasks) noexcept { stats_.submitted += tasks; }
+
+  /// Tells the futures of what has ended; this may run code of the user's.
+  void complete_ended();
+
+  // For the pool itself.
+
+  void prestart();
+  /// No further work is accepted.
+  void close(bool cancel_pending);
+  void stop_workers(int signal);
+  /// Kills everything at once and waits for that.
+  void terminate() noexcept;
+  Task<> closed();
+  PoolStats stats() const;
+  std::vector<pid_t> worker_pids() const;
+  unsigned max_workers() const noexcept { return max_workers_; }
+
+ private:
+  using Queue = std::map<int, List<QueueEntry>, std::greater<>>;
+
+  // Poller
+  bool poll() override;
+  bool worth_spinning() const override;
+  bool prepare_to_sleep() override;
+  void awake() override;
+  // LoopResource
+  void loop_closing() noexcept override { terminate(); }
+  // ForkServer::Events
+  void worker_started(std::uint64_t id, pid_t pid) override;
+  void worker_failed(std::uint64_t id, int error) override;
+  void worker_exited(const WorkerExit& exit) override;
+  void server_lost() override;
+
+  // The queue.
+  QueueEntry* front() noexcept;
+  void push_front(QueueEntry& entry);
+  void drop_queue(const std::exception_ptr& error) noexcept;
+  bool send_next(PoolWorker& worker, QueueEntry& entry);
+
+  // Choosing workers.
+  unsigned workers_in_use() const noexcept;
+  bool can_start_worker() const noexcept;
+  bool has_room(PoolWorker& worker, const FunctionStatistics& expectation) const noexcept;
+  PoolWorker* choose_worker(const FunctionStatistics& expectation);
+  void rebalance();
+  bool give_half(PoolWorker& victim);
+
+  // Workers.
+  PoolWorker* start_worker();
+  PoolWorker* find_worker(std::uint64_t id) noexcept;
+  void send_initializer(PoolWorker& worker);
+  void retire_if_used_up(PoolWorker& worker);
+  void condemn(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace);
+  void take_back_all(PoolWorker& worker);
+  void take_back_items(PoolWorker& worker, InFlight& frame, std::uint32_t keep);
+  void signal(PoolWorker& worker, int signo);
+  void watch_deadline(PoolWorker& worker);
+  void deadline_passed(PoolWorker& worker);
+  void bury(PoolWorker& worker, const WorkerExit* exit);
+  void end_executing_item(PoolWorker& worker, const WorkerExit* exit);
+  void start_failed(std::exception_ptr error);
+  void break_pool();
+
+  // Results.
+  bool drain(PoolWorker& worker);
+  void drain_or_condemn(PoolWorker& worker, bool& any);
+  void take_result(PoolWorker& worker, const ipc::TaskSender::Result& result);
+
+  std::uint64_t ring_at(PoolWorker& worker) const;
+
+  void bind();
+  void watch_outstanding();
+  void finish_closing();
+  bool has_outstanding() const noexcept;
+
+  const unsigned max_workers_;
+  const unsigned max_tasks_per_child_;
+  const std::chrono::nanoseconds grace_;
+  const std::string name_;
+  MakeInitializer make_initializer_;
+
+  Loop* loop_ = nullptr;
+  std::unique_ptr<ForkServer> server_;
+  std::list<PoolWorker> workers_;
+  Queue queue_;
+  std::unordered_map<std::uint64_t, FunctionStatistics> statistics_;
+  std::vector<IntrusivePtr<Piece>> ended_;
+  List<Waiter> waiting_for_end_;
+  std::uint64_t next_worker_id_ = 1;
+  unsigned failed_starts_ = 0;  // since the last worker that proved itself
+  std::exception_ptr first_failure_;
+  bool broken_ = false;
+  bool closing_ = false;
+  bool closed_ = false;
+  bool scheduling_ = false;
+  PoolStats stats_;
+
+  struct PoolTimer : Timer {
+    PoolCore* core = nullptr;
+  };
+  PoolTimer nap_;      // results may be waiting that nobody rang for
+  PoolTimer retry_;    // before the next worker is started after a failure
+  PoolTimer tidy_;     // gives back memory that large messages left
+};
+
+}  // namespace cofork::detail

@@ -1,0 +1,332 @@
+// The lives of a pool's workers: started, used up, stopped, dead.
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cofork/executors/parcel.hpp>
+#include <cofork/executors/pool_core.hpp>
+#include <cofork/executors/worker_main.hpp>
+#include <cofork/runtime/errors.hpp>
+#include <csignal>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+namespace cofork::detail {
+
+namespace {
+
+// Workers that fail to start, one after the other, before the pool is given up.
+constexpr unsigned most_failed_starts = 4;
+constexpr std::chrono::milliseconds pause_after_failure{20};
+
+int exit_code(const WorkerExit* exit) {
+  if (!exit || !exit->status_known) return -SIGKILL;
+  return WIFSIGNALED(exit->status) ? -WTERMSIG(exit->status) : WEXITSTATUS(exit->status);
+}
+
+/// The call with which a worker begins.
+class Initializer final : public RefCounted, public Piece {
+ public:
+  Initializer(PoolWorker& owner, unsigned& failed_starts) : worker_(owner), failed_starts_(failed_starts) {
+    statistics = &own_statistics_;
+  }
+  void add_reference() noexcept override { RefCounted::add_reference(); }
+  void drop_reference() noexcept override { RefCounted::drop_reference(); }
+
+  void value(std::uint32_t, ipc::Reader&) override {
+    worker_.proven = true;
+    failed_starts_ = 0;
+  }
+  void failed(std::uint32_t, std::exception_ptr error) noexcept override { worker_.start_error = std::move(error); }
+  void cancelled(std::uint32_t) noexcept override {}
+  bool urgent() const noexcept override { return true; }
+  std::string name() const override { return "the pool's initializer"; }
+  IntrusivePtr<Piece> split(std::uint32_t, std::uint32_t) override { return {}; }
+  bool belongs_to_worker() const noexcept override { return true; }
+
+ private:
+  PoolWorker& worker_;
+  unsigned& failed_starts_;
+  FunctionStatistics own_statistics_;
+};
+
+std::string describe_end(pid_t pid, const WorkerExit* exit) {
+  std::string text = "worker " + std::to_string(pid);
+  if (!exit || !exit->status_known) return text + " died with the process that forked it";
+  if (!WIFSIGNALED(exit->status)) return text + " exited with status " + std::to_string(WEXITSTATUS(exit->status));
+  const int number = WTERMSIG(exit->status);
+  const char* abbreviation = ::sigabbrev_np(number);
+  text += " was killed by ";
+  return text + (abbreviation ? std::string("SIG") + abbreviation : "signal " + std::to_string(number));
+}
+
+}  // namespace
+
+PoolWorker* PoolCore::find_worker(std::uint64_t id) noexcept {
+  const auto worker = std::find_if(workers_.begin(), workers_.end(), [&](PoolWorker& w) { return w.id == id; });
+  return worker != workers_.end() ? &*worker : nullptr;
+}
+
+PoolWorker* PoolCore::start_worker() {
+  PoolWorker* worker = nullptr;
+  try {
+    if (!server_) server_ = std::make_unique<ForkServer>(loop_->uv(), static_cast<ForkServer::Events&>(*this), &worker_main, name_);
+    worker = &workers_.emplace_back(*this, next_worker_id_++);
+    worker->doorbell = DescriptorWatch(loop_->uv(), worker->sender.doorbell(),
+                                       [worker] { worker->sender.clear_doorbell(); });
+    server_->start(worker->id, worker->sender.worker_descriptors());
+    worker->sender.worker_has_them();
+    if (make_initializer_) send_initializer(*worker);
+    ++stats_.workers_started;
+    return worker;
+  } catch (...) {
+    if (worker) workers_.remove_if([&](PoolWorker& w) { return &w == worker; });
+    start_failed(std::current_exception());
+    return nullptr;
+  }
+}
+
+void PoolCore::send_initializer(PoolWorker& worker) {
+  const ipc::TaskSender::Function function = make_initializer_(worker.sender.begin_frame());
+  send(worker, {make_intrusive<Initializer>(worker, failed_starts_), function, 1, ipc::TaskFrame::initializer, 0});
+  --worker.tasks_sent;
+}
+
+void PoolCore::worker_started(std::uint64_t id, pid_t pid) {
+  PoolWorker* worker = find_worker(id);
+  if (!worker) return;
+  worker->pid = pid;
+  if (!make_initializer_) {
+    worker->proven = true;
+    failed_starts_ = 0;
+  }
+  if (worker->signal_when_started != 0) server_->signal(id, worker->signal_when_started);
+}
+
+void PoolCore::worker_failed(std::uint64_t id, int error) {
+  const IntrusivePtr<PoolCore> alive(this);
+  if (PoolWorker* worker = find_worker(id)) bury(*worker, nullptr);
+  start_failed(std::make_exception_ptr(std::system_error(error, std::generic_category(), "forking a worker")));
+  schedule();
+  complete_ended();
+}
+
+void PoolCore::worker_exited(const WorkerExit& exit) {
+  const IntrusivePtr<PoolCore> alive(this);
+  PoolWorker* worker = find_worker(exit.id);
+  if (!worker) return;
+  bool any = false;
+  drain_or_condemn(*worker, any);
+  std::exception_ptr start_error;
+  if (!worker->proven && worker->stop_reason == StopReason::none) {
+    start_error = worker->start_error;
+    if (!start_error) {
+      const std::string what = describe_end(exit.pid, &exit) + " while it executed the pool's initializer";
+      start_error = std::make_exception_ptr(WorkerDied(what, exit.pid, exit_code(&exit), "the pool's initializer"));
+    }
+  }
+  bury(*worker, &exit);
+  if (start_error) start_failed(start_error);
+  schedule();
+  complete_ended();
+}
+
+void PoolCore::server_lost() {
+  const IntrusivePtr<PoolCore> alive(this);
+  // Those that were asked for and never answered; the others were reported before.
+  const bool unanswered = !workers_.empty();
+  while (!workers_.empty()) bury(workers_.front(), nullptr);
+  server_.reset();
+  if (unanswered) start_failed(std::make_exception_ptr(Error("the process that forks the workers died")));
+  schedule();
+  complete_ended();
+}
+
+void PoolCore::start_failed(std::exception_ptr error) {
+  if (!first_failure_) first_failure_ = std::move(error);
+  ++failed_starts_;
+  const bool others = std::any_of(workers_.begin(), workers_.end(),
+                                  [](const PoolWorker& worker) { return worker.proven && !worker.condemned; });
+  if (failed_starts_ >= most_failed_starts && !others) {
+    broken_ = true;
+    std::exception_ptr broken;
+    try {
+      break_pool();
+    } catch (const BrokenProcessPool&) {
+      broken = std::current_exception();
+    }
+    drop_queue(broken);
+    return;
+  }
+  retry_.start(Clock::now() + pause_after_failure, [](Timer& timer) noexcept {
+    const IntrusivePtr<PoolCore> core(static_cast<PoolTimer&>(timer).core);
+    core->schedule();
+    core->complete_ended();
+  });
+}
+
+void PoolCore::break_pool() {
+  try {
+    std::rethrow_exception(first_failure_);
+  } catch (const std::exception& first) {
+    std::throw_with_nested(BrokenProcessPool(std::string("no worker of the pool can be started: ") + first.what()));
+  } catch (...) {
+    std::throw_with_nested(BrokenProcessPool("no worker of the pool can be started"));
+  }
+}
+
+void PoolCore::retire_if_used_up(PoolWorker& worker) {
+  if (max_tasks_per_child_ == 0 || worker.retiring || worker.tasks_sent < max_tasks_per_child_) return;
+  worker.retiring = true;
+  worker.sender.tell_to_leave();
+}
+
+// Taking back.
+
+void PoolCore::take_back_items(PoolWorker& worker, InFlight& frame, std::uint32_t keep) {
+  const std::uint32_t before = frame.limit;
+  const std::uint32_t after = std::min(worker.sender.take_back(frame.frame, keep), before);
+  if (after == before) return;
+  frame.limit = after;
+  worker.expected -= frame.expected_each * (before - after);
+  worker.tasks_sent -= before - after;
+  IntrusivePtr<Piece> piece = frame.piece;
+  if (piece->belongs_to_worker()) return;
+  if (after == 0) {
+    piece->in_worker = nullptr;
+    frame.piece = {};
+  }
+  push_front(*make_intrusive<Parcel>(piece->split(after, before - after), worker.sender.sent(frame.frame), after,
+                                     before - after));
+}
+
+void PoolCore::take_back_all(PoolWorker& worker) {
+  // From the last to the first, so that the first is at the front of the queue in the end.
+  for (auto frame = worker.in_flight.rbegin(); frame != worker.in_flight.rend(); ++frame)
+    if (frame->results < frame->limit) take_back_items(worker, *frame, 0);
+}
+
+// Stopping.
+
+void PoolCore::signal(PoolWorker& worker, int signo) {
+  if (worker.pid == 0)
+    worker.signal_when_started = signo;
+  else if (server_)
+    server_->signal(worker.id, signo);
+}
+
+void PoolCore::condemn(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace) {
+  worker.condemned = true;
+  worker.stop_reason = reason;
+  worker.deadline.stop();
+  take_back_all(worker);
+  if (grace.count() <= 0) {
+    signal(worker, SIGKILL);
+    return;
+  }
+  signal(worker, SIGTERM);
+  worker.grace.start(deadline_after(grace), [](Timer& timer) noexcept {
+    PoolWorker& doomed = *static_cast<PoolWorker::WorkerTimer&>(timer).worker;
+    doomed.core.signal(doomed, SIGKILL);
+  });
+}
+
+void PoolCore::watch_deadline(PoolWorker& worker) {
+  // The earliest that the deadline of anything in flight can be: what it really is depends on when that was begun.
+  std::chrono::nanoseconds left = std::chrono::nanoseconds::max();
+  const InFlight* current = worker.current();
+  for (const InFlight& frame : worker.in_flight) {
+    if (!frame.piece || frame.results == frame.limit || frame.piece->limits.timeout.count() == 0) continue;
+    std::chrono::nanoseconds until = frame.piece->limits.timeout;
+    if (&frame == current && worker.sender.begun(frame.frame) > frame.results) {
+      const std::int64_t now = Clock::now().time_since_epoch().count();
+      const std::int64_t begun_at = std::clamp(worker.sender.begun_at(frame.frame), frame.sent_at, now);
+      until -= std::chrono::nanoseconds(now - begun_at);
+    }
+    left = std::min(left, until);
+  }
+  if (left == std::chrono::nanoseconds::max()) return;
+  worker.deadline.start(deadline_after(std::max(left, std::chrono::nanoseconds(0))), [](Timer& timer) noexcept {
+    PoolWorker& late = *static_cast<PoolWorker::WorkerTimer&>(timer).worker;
+    late.core.deadline_passed(late);
+  });
+}
+
+void PoolCore::deadline_passed(PoolWorker& worker) {
+  const IntrusivePtr<PoolCore> alive(this);
+  bool any = false;
+  drain_or_condemn(worker, any);
+  const InFlight* frame = worker.current();
+  if (!worker.condemned && frame) {
+    const std::chrono::nanoseconds timeout = frame->piece->limits.timeout;
+    const bool begun = worker.sender.begun(frame->frame) > frame->results;
+    const std::int64_t now = Clock::now().time_since_epoch().count();
+    const std::int64_t begun_at = std::clamp(worker.sender.begun_at(frame->frame), frame->sent_at, now);
+    if (timeout.count() != 0 && begun && now - begun_at >= timeout.count())
+      stop(*frame->piece, StopReason::timeout);
+    else
+      watch_deadline(worker);
+  }
+  schedule();
+  complete_ended();
+}
+
+// The end of a worker.
+
+void PoolCore::bury(PoolWorker& worker, const WorkerExit* exit) {
+  worker.condemned = true;
+  try {
+    drain(worker);
+  } catch (const DecodeError&) {
+    // It broke the protocol and is gone: what it has not given is lost with it.
+  }
+  take_back_all(worker);
+  end_executing_item(worker, exit);
+  const bool asked_to_leave = worker.retiring && exit && exit_code(exit) == 0;
+  if (worker.stop_reason == StopReason::none && !asked_to_leave) ++stats_.workers_died;
+  for (InFlight& frame : worker.in_flight)
+    if (frame.piece && frame.piece->in_worker == &worker) frame.piece->in_worker = nullptr;
+  workers_.remove_if([&](PoolWorker& w) { return &w == &worker; });
+  watch_outstanding();
+}
+
+void PoolCore::end_executing_item(PoolWorker& worker, const WorkerExit* exit) {
+  // One at most; more only where the worker lied about what it began.
+  for (auto frame = worker.in_flight.rbegin(); frame != worker.in_flight.rend(); ++frame) {
+    for (std::uint32_t item = frame->limit; item-- > frame->results;) {
+      Piece& piece = *frame->piece;
+      ended(frame->piece);
+      if (piece.belongs_to_worker()) continue;
+      switch (worker.stop_reason) {
+        case StopReason::cancelled:
+          piece.cancelled(item);
+          ++stats_.cancelled;
+          continue;
+        case StopReason::timeout: {
+          const double seconds = std::chrono::duration<double>(piece.limits.timeout).count();
+          char text[160];
+          std::snprintf(text, sizeof text, "%.100s exceeded its timeout of %g s", piece.name().c_str(), seconds);
+          piece.failed(item, std::make_exception_ptr(TimeoutError(text)));
+          ++stats_.failed;
+          continue;
+        }
+        case StopReason::none:
+          break;
+      }
+      if (piece.limits.retries > 0 && !closing_) {
+        const IntrusivePtr<Piece> again = piece.split(item, 1);
+        --again->limits.retries;
+        again->in_worker = nullptr;
+        push_front(*make_intrusive<Parcel>(again, worker.sender.sent(frame->frame), item, 1));
+        ended_.pop_back();
+        continue;
+      }
+      const std::string what = describe_end(worker.pid, exit) + " while it executed " + piece.name();
+      piece.failed(item, std::make_exception_ptr(WorkerDied(what, worker.pid, exit_code(exit), piece.name())));
+      ++stats_.failed;
+    }
+    frame->limit = frame->results;
+  }
+}
+
+}  // namespace cofork::detail

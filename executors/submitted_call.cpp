@@ -1,0 +1,82 @@
+#include <cofork/executors/submitted_call.hpp>
+#include <stdexcept>
+
+namespace cofork::detail {
+
+SubmittedWork::SubmittedWork(IntrusivePtr<PoolCore> core, const SubmitOptions& options,
+                             ipc::TaskSender::Function function, FutureStateBase& future)
+    : core_(std::move(core)), function_(function), future_(future), name_(options.name) {
+  if (options.timeout.count() < 0) throw std::invalid_argument("SubmitOptions::timeout is negative");
+  if (options.grace.count() < 0) throw std::invalid_argument("SubmitOptions::grace is negative");
+  if (options.memory_limit != 0) throw std::invalid_argument("SubmitOptions::memory_limit is not supported yet");
+  if (options.cpu_limit.count() != 0) throw std::invalid_argument("SubmitOptions::cpu_limit is not supported yet");
+  limits = {options.timeout, options.grace, options.retries};
+  priority = options.priority;
+  statistics = &core_->statistics(function);
+}
+
+void SubmittedWork::failed(std::uint32_t, std::exception_ptr error) noexcept {
+  error_ = std::move(error);
+  end_ = End::error;
+}
+
+void SubmittedWork::complete() noexcept {
+  if (future_.done()) return;
+  switch (end_) {
+    case End::none:
+      return;
+    case End::value:
+      return finish_with_value();
+    case End::error:
+      return future_.finish_error(std::move(error_));
+    case End::cancelled:
+      return future_.finish_cancelled();
+  }
+}
+
+Filled SubmittedWork::fill(ipc::TaskSender::Message& message, std::uint32_t) {
+  try {
+    encode_held(message);
+    return {IntrusivePtr<Piece>(this), function_, 1, 0, 0};
+  } catch (...) {
+    failed(0, std::current_exception());
+    core_->ended(IntrusivePtr<Piece>(this));
+    return {};
+  }
+}
+
+void SubmittedWork::drop(const std::exception_ptr& error) noexcept {
+  if (error) {
+    failed(0, error);
+  } else {
+    cancelled(0);
+    core_->count_cancelled(1);
+  }
+  core_->ended(IntrusivePtr<Piece>(this));
+}
+
+bool SubmittedWork::cancel_work() {
+  const IntrusivePtr<Piece> alive(this);
+  if (end_ != End::none) return end_ == End::cancelled;
+  if (linked()) {
+    core_->remove(*this);
+  } else if (parcel) {
+    core_->remove(*parcel);
+  } else if (core_->take_back(*this) != 0) {
+    return false;
+  }
+  core_->count_cancelled(1);
+  future_.finish_cancelled();
+  core_->schedule();
+  return true;
+}
+
+bool SubmittedWork::kill_work() {
+  const IntrusivePtr<Piece> alive(this);
+  if (cancel_work()) return true;
+  if (end_ == End::none && core_->stop(*this, StopReason::cancelled)) return true;
+  core_->complete_ended();
+  return false;
+}
+
+}  // namespace cofork::detail

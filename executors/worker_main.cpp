@@ -1,0 +1,113 @@
+#include <cofork/executors/after_fork.hpp>
+#include <cofork/executors/exception_codec.hpp>
+#include <cofork/executors/function_id.hpp>
+#include <cofork/executors/worker_main.hpp>
+#include <cofork/ipc/task_receiver.hpp>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <optional>
+
+namespace cofork::detail {
+
+namespace {
+
+std::int64_t now() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+
+class Call final : public WorkerCall {
+ public:
+  Call(ipc::Reader& reader, ipc::TaskReceiver& receiver, const ipc::TaskReceiver::Frame& frame, std::uint32_t item)
+      : WorkerCall(reader), receiver_(receiver), frame_(frame), item_(item) {}
+
+  void arguments_taken() override {
+    // A chunk's message holds the arguments of further calls.
+    const std::uint32_t flags = frame_.header.flags;
+    if (!(flags & ipc::TaskFrame::in_arena) || (flags & ipc::TaskFrame::chunk)) return;
+    receiver_.begin_result();
+    receiver_.publish(ipc::ResultFrame::arguments_taken, frame_, item_, 0);
+  }
+  ipc::Writer& result() override {
+    begun_ = true;
+    return receiver_.begin_result();
+  }
+  /// A call that gives nothing never asked for a place to write.
+  void finish_result() {
+    if (!begun_) receiver_.begin_result();
+  }
+
+ private:
+  ipc::TaskReceiver& receiver_;
+  const ipc::TaskReceiver::Frame& frame_;
+  std::uint32_t item_;
+  bool begun_ = false;
+};
+
+/// The items of a frame, one after the other.
+class Items {
+ public:
+  explicit Items(ipc::TaskReceiver::Frame& frame) : frame_(frame), offset_(frame.header.first_offset) {}
+
+  /// Makes the next item's call and writes its result, or its exception.
+  ipc::ResultFrame::Kind run_next(ipc::TaskReceiver& receiver, std::uint32_t item) {
+    // In this order, so that an item that throws leaves the next one's place known.
+    std::size_t begin = offset_;
+    std::size_t end = frame_.message.size();
+    if (frame_.header.flags & ipc::TaskFrame::chunk) {
+      ipc::ItemSize size;
+      std::memcpy(&size, frame_.message.data() + begin, sizeof size);
+      begin += sizeof size;
+      end = begin + size;
+    }
+    offset_ = end;
+    const std::size_t aligned = begin / ipc::message_alignment * ipc::message_alignment;
+    ipc::Reader reader(frame_.message.subspan(aligned, end - aligned), frame_.descriptors);
+    reader.in_place(begin - aligned);
+    Call call(reader, receiver, frame_, item);
+    try {
+      const auto function = reinterpret_cast<CallFunction>(resolve({frame_.header.module, frame_.header.offset}));
+      function(call);
+      call.finish_result();
+      return ipc::ResultFrame::value;
+    } catch (...) {
+      encode_exception(receiver.begin_result(), std::current_exception());
+      return ipc::ResultFrame::error;
+    }
+  }
+
+ private:
+  ipc::TaskReceiver::Frame& frame_;
+  std::size_t offset_;
+};
+
+/// False if the worker is of no use: its initializer failed.
+bool run_frame(ipc::TaskReceiver& receiver, ipc::TaskReceiver::Frame& frame) {
+  Items items(frame);
+  std::int64_t begun_at = now();
+  while (const std::optional<std::uint32_t> item = receiver.claim(frame, begun_at)) {
+    const ipc::ResultFrame::Kind kind = items.run_next(receiver, *item);
+    const std::int64_t ended_at = now();
+    receiver.publish(kind, frame, *item, ended_at - begun_at);
+    begun_at = ended_at;
+    if (kind == ipc::ResultFrame::error && frame.header.flags & ipc::TaskFrame::initializer) return false;
+  }
+  frame.descriptors.clear();
+  receiver.pass(frame);
+  return true;
+}
+
+}  // namespace
+
+void worker_main(std::span<const int> descriptors) {
+  try {
+    ipc::TaskReceiver receiver(descriptors);
+    while (std::optional<ipc::TaskReceiver::Frame> frame = receiver.next_frame())
+      if (!run_frame(receiver, *frame)) leave(1);
+    leave(0);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "cofork: a worker cannot go on: %s\n", error.what());
+    leave(1);
+  }
+}
+
+}  // namespace cofork::detail
