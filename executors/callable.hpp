@@ -156,6 +156,15 @@ ipc::TaskSender::Function remote_function() {
   return {id.module, id.offset};
 }
 
+/// Tells functions apart that are called by the same code.
+template <class F, class Parameters>
+std::uint64_t function_key(F function) {
+  if constexpr (is_function_pointer<F>)
+    return reinterpret_cast<std::uintptr_t>(function);
+  else
+    return reinterpret_cast<std::uintptr_t>(&RemoteCall<F, Parameters>::run);
+}
+
 template <class F>
 void encode_function(ipc::Writer& writer, F function) {
   if constexpr (is_function_pointer<F>) writer.value(identify(reinterpret_cast<AnyFunction>(function)));

@@ -2,6 +2,7 @@
 // Everything; each header also stands alone.
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/parallelism.hpp>
+#include <cofork/executors/process_pool_executor.hpp>
 #include <cofork/ipc/codec.hpp>
 #include <cofork/runtime/as_completed.hpp>
 #include <cofork/runtime/barrier.hpp>
@@ -22,5 +23,7 @@
 #include <cofork/runtime/stream.hpp>
 #include <cofork/runtime/task.hpp>
 #include <cofork/runtime/task_group.hpp>
+#include <cofork/runtime/this_context.hpp>
+#include <cofork/runtime/to_thread.hpp>
 #include <cofork/runtime/wait.hpp>
 #include <cofork/runtime/wait_for.hpp>

@@ -67,11 +67,10 @@ template <class R, class F, class Parameters, class Input>
 class RangeMap final : public MapResults<R> {
  public:
   RangeMap(IntrusivePtr<PoolCore> core, const MapOptions& options, F function, Input input)
-      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>()),
+      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function)),
         function_(function),
         input_(std::move(input)) {
     left_ = input_.size();
-    input_.begin();
   }
 
  private:
@@ -80,7 +79,10 @@ class RangeMap final : public MapResults<R> {
   Pulled pull(ipc::Writer& writer) override {
     std::exception_ptr encoding_error;
     try {
+      // Only now: for some ranges these take something from their source.
+      if (!begun_) input_.begin();
       if (advance_) input_.next();
+      begun_ = true;
       advance_ = false;
       if (input_.at_end()) return Pulled::end;
       advance_ = true;
@@ -105,6 +107,7 @@ class RangeMap final : public MapResults<R> {
   [[no_unique_address]] F function_;
   Input input_;
   std::optional<std::uint64_t> left_;
+  bool begun_ = false;
   bool advance_ = false;
 };
 
@@ -113,7 +116,7 @@ template <class R, class F, class Parameters, class T>
 class StreamMap final : public MapResults<R> {
  public:
   StreamMap(IntrusivePtr<PoolCore> core, const MapOptions& options, F function, Stream<T> input)
-      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>()),
+      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function)),
         function_(function),
         input_(std::move(input)) {}
   ~StreamMap() override { stop_input(); }
@@ -131,7 +134,8 @@ class StreamMap final : public MapResults<R> {
     try {
       while (std::optional<T> value = co_await input_.next()) {
         arrived_.push_back(std::move(*value));
-        this->input_arrived();
+        tell_arrival();
+        if (stopped_) co_return;
         while (arrived_.size() > this->chunk_size()) {
           taken_from_.clear();
           co_await taken_from_.wait();
@@ -141,7 +145,14 @@ class StreamMap final : public MapResults<R> {
       error_ = std::current_exception();
     }
     ended_ = true;
+    tell_arrival();
+  }
+
+  /// In which the reader may be told to stop.
+  void tell_arrival() {
+    telling_ = true;
     this->input_arrived();
+    telling_ = false;
   }
 
   Pulled pull(ipc::Writer& writer) override {
@@ -157,6 +168,8 @@ class StreamMap final : public MapResults<R> {
     return Pulled::item;
   }
   void stop_input() noexcept override {
+    stopped_ = true;
+    if (telling_) return;  // it ends by itself
     if (const IntrusivePtr<SpawnedTask<void>> reader = std::exchange(reader_, {})) reader->abandon();
   }
   std::string function_name() const override { return name_of_function(function_); }
@@ -166,6 +179,8 @@ class StreamMap final : public MapResults<R> {
   std::deque<T> arrived_;
   std::exception_ptr error_;
   bool ended_ = false;
+  bool telling_ = false;
+  bool stopped_ = false;
   Event taken_from_;
   IntrusivePtr<SpawnedTask<void>> reader_;
 };

@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <cofork/executors/map_job.hpp>
+#include <cofork/ipc/descriptor_passing.hpp>
 #include <cofork/runtime/errors.hpp>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 
 namespace cofork::detail {
@@ -11,19 +13,21 @@ namespace {
 // A chunk is about so much work, in nanoseconds, and so many bytes.
 constexpr double chunk_work = 2e5;
 constexpr std::size_t chunk_bytes = 16 * 1024;
+constexpr std::size_t chunk_descriptors = 16;
 // Chunks for each worker that are in flight or wait to be taken.
 constexpr std::size_t chunks_per_worker = 16;
 }  // namespace
 
-MapJobBase::MapJobBase(IntrusivePtr<PoolCore> core, const MapOptions& options, ipc::TaskSender::Function function)
+MapJobBase::MapJobBase(IntrusivePtr<PoolCore> core, const MapOptions& options, ipc::TaskSender::Function function,
+                       std::uint64_t function_key)
     : ordered_(options.ordered),
       core_(std::move(core)),
-      statistics_(core_->statistics(function)),
+      statistics_(core_->statistics(function_key)),
       function_(function),
       chunksize_(options.chunksize),
       buffersize_(options.buffersize),
       timeout_(options.timeout),
-      limits_{options.item_timeout, {}, options.retries} {
+      limits_{options.item_timeout, {}, options.retries, 0} {
   if (options.timeout.count() < 0) throw std::invalid_argument("MapOptions::timeout is negative");
   if (options.item_timeout.count() < 0) throw std::invalid_argument("MapOptions::item_timeout is negative");
   deadline_.job = this;
@@ -39,7 +43,14 @@ void MapJobBase::start() {
       job.consumer.wake();
     });
   }
+  core_->open_inputs().push_back(*this);
   core_->enqueue(*this);
+}
+
+/// Nothing further is pulled.
+void MapJobBase::end_input() noexcept {
+  input_ended_ = true;
+  OpenInput::unlink();
 }
 
 void MapJobBase::close() noexcept {
@@ -52,7 +63,7 @@ void MapJobBase::close() noexcept {
 }
 
 void MapJobBase::stop_chunks() noexcept {
-  input_ended_ = true;
+  end_input();
   stop_input();
   core_->remove(*this);
   chunks_.for_each([&](MapChunk& chunk) {
@@ -79,7 +90,7 @@ bool MapJobBase::check_next() {
 
 void MapJobBase::taken() {
   ++taken_;
-  if (input_ended_ || linked() || !more()) return;
+  if (input_ended_ || queued() || !more()) return;
   core_->enqueue(*this);
 }
 
@@ -101,7 +112,7 @@ std::size_t MapJobBase::buffer_size() const noexcept {
 }
 
 std::size_t MapJobBase::room() const noexcept {
-  const std::size_t size = buffer_size();
+  const std::size_t size = unbounded_ ? std::numeric_limits<std::size_t>::max() : buffer_size();
   const std::size_t used = static_cast<std::size_t>(pulled_ - taken_);
   return size > used ? size - used : 0;
 }
@@ -114,30 +125,36 @@ bool MapJobBase::more() noexcept {
 }
 
 Filled MapJobBase::fill(ipc::TaskSender::Message& message, std::uint32_t items) {
-  const std::size_t most = std::min<std::size_t>({items, chunk_size(), room()});
+  const std::size_t most = std::min<std::size_t>(items, chunk_size());
   std::uint32_t count = 0;
-  const std::uint64_t first = pulled_;
-  std::uint64_t begin = first;
-  while (!input_ended_ && count < most && (message.size() < chunk_bytes || chunksize_ != 0)) {
+  std::uint64_t begin = pulled_;
+  const auto chunk_is_full = [&] {
+    return message.descriptors().size() >= chunk_descriptors || (chunksize_ == 0 && message.size() >= chunk_bytes);
+  };
+  while (!input_ended_ && count < most && room() > 0 && !chunk_is_full()) {
     const std::size_t mark = message.size();
-    message.value(ipc::ItemSize{});
+    const std::size_t descriptors = message.descriptors().size();
+    message.value(ipc::ItemHeader{});
     try {
       const Pulled pulled = pull(message);
       if (pulled != Pulled::item) {
-        message.rewind(mark);
-        if (pulled == Pulled::end) input_ended_ = true;
+        message.rewind(mark, descriptors);
+        if (pulled == Pulled::end) end_input();
         break;
       }
+      if (message.descriptors().size() > ipc::max_descriptors_per_message)
+        throw std::length_error("more descriptors than can travel together");
     } catch (...) {
-      message.rewind(mark);
+      message.rewind(mark, descriptors);
       expect_item();
       fail_item(pulled_++, std::current_exception());
       if (count > 0) break;
       begin = pulled_;
       continue;
     }
-    const auto size = static_cast<ipc::ItemSize>(message.size() - mark - sizeof(ipc::ItemSize));
-    std::memcpy(const_cast<std::byte*>(message.data()) + mark, &size, sizeof size);
+    const ipc::ItemHeader header{message.size() - mark - sizeof(ipc::ItemHeader),
+                                 message.descriptors().size() - descriptors};
+    std::memcpy(const_cast<std::byte*>(message.data()) + mark, &header, sizeof header);
     expect_item();
     ++pulled_;
     ++count;
@@ -155,11 +172,11 @@ Filled MapJobBase::fill(ipc::TaskSender::Message& message, std::uint32_t items) 
 
 void MapJobBase::input_failed(std::exception_ptr error) {
   input_error_ = std::move(error);
-  input_ended_ = true;
+  end_input();
 }
 
 void MapJobBase::input_arrived() {
-  if (!closed_ && !linked()) core_->enqueue(*this);
+  if (!closed_ && !input_ended_ && !queued()) core_->enqueue(*this);
 }
 
 void MapJobBase::fail_item(std::uint64_t index, std::exception_ptr error) noexcept {
@@ -171,10 +188,18 @@ void MapJobBase::fail_item(std::uint64_t index, std::exception_ptr error) noexce
 void MapJobBase::drop(const std::exception_ptr& error) noexcept {
   // The pool closes, or is broken: the next item of the input is the first that fails, and the last.
   if (closed_ || input_ended_) return;
-  input_ended_ = true;
+  end_input();
   stop_input();
   expect_item();
   fail_item(pulled_++, error ? error : std::make_exception_ptr(CancelledError("the pool was closed")));
+}
+
+void MapJobBase::pool_closes() noexcept {
+  // What has an end, and may be sent without waiting for results to be taken, is sent as if it had been from the first.
+  if (buffersize_ != 0 || !left())
+    return drop(std::make_exception_ptr(InvalidStateError("the pool was shut down: it takes no further work")));
+  unbounded_ = true;
+  if (!queued()) core_->enqueue(*this);
 }
 
 // Chunks.
@@ -197,6 +222,7 @@ void MapChunk::failed(std::uint32_t item, std::exception_ptr error) noexcept {
 }
 
 void MapChunk::cancelled(std::uint32_t item) noexcept {
+  if (job_->expired_) return;  // which says why
   job_->fail_item(first_ + item, std::make_exception_ptr(CancelledError()));
 }
 

@@ -20,7 +20,7 @@ namespace cofork::detail {
 class MapChunk;
 
 /// What does not depend on the types of the map.
-class MapJobBase : public RefCounted, public QueueEntry {
+class MapJobBase : public RefCounted, public QueueEntry, private OpenInput {
  public:
   void add_reference() noexcept override { RefCounted::add_reference(); }
   void drop_reference() noexcept override { RefCounted::drop_reference(); }
@@ -42,7 +42,8 @@ class MapJobBase : public RefCounted, public QueueEntry {
   std::size_t pending() const noexcept override { return 0; }
 
  protected:
-  MapJobBase(IntrusivePtr<PoolCore> core, const MapOptions& options, ipc::TaskSender::Function function);
+  MapJobBase(IntrusivePtr<PoolCore> core, const MapOptions& options, ipc::TaskSender::Function function,
+             std::uint64_t function_key);
   ~MapJobBase() override = default;
 
   enum class Pulled { item, later, end };
@@ -70,6 +71,10 @@ class MapJobBase : public RefCounted, public QueueEntry {
 
  private:
   friend class MapChunk;
+  bool queued() const noexcept { return QueueEntry::linked(); }
+  void pool_closes() noexcept override;
+  void pool_ends(const std::exception_ptr& error) noexcept override { drop(error); }
+  void end_input() noexcept;
   void fail_item(std::uint64_t index, std::exception_ptr error) noexcept;
   bool at_end() const noexcept { return closed_ || (input_ended_ && taken_ == pulled_); }
   void stop_chunks() noexcept;
@@ -84,6 +89,7 @@ class MapJobBase : public RefCounted, public QueueEntry {
   std::uint64_t pulled_ = 0;  // items taken from the input
   std::exception_ptr input_error_;
   bool input_ended_ = false;
+  bool unbounded_ = false;  // the pool closes: all that is left is sent
   bool closed_ = false;
   bool expired_ = false;
   List<MapChunk> chunks_;

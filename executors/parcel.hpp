@@ -2,16 +2,17 @@
 #pragma once
 
 #include <cofork/executors/work.hpp>
-#include <cofork/ipc/descriptor.hpp>
 #include <cofork/ipc/writer.hpp>
-#include <vector>
 
 namespace cofork::detail {
+
+class PoolCore;
 
 class Parcel final : public RefCounted, public QueueEntry {
  public:
   /// `count` items of the frame that `sent` describes, from its `first` on, for `piece`.
-  Parcel(IntrusivePtr<Piece> piece, const ipc::TaskSender::Sent& sent, std::uint32_t first, std::uint32_t count);
+  Parcel(PoolCore& core, IntrusivePtr<Piece> piece, const ipc::TaskSender::Sent& sent, std::uint32_t first,
+         std::uint32_t count);
 
   void add_reference() noexcept override { RefCounted::add_reference(); }
   void drop_reference() noexcept override { RefCounted::drop_reference(); }
@@ -26,12 +27,12 @@ class Parcel final : public RefCounted, public QueueEntry {
     if (piece_ && piece_->parcel == this) piece_->parcel = nullptr;
   }
 
+  PoolCore& core_;
   IntrusivePtr<Piece> piece_;
   const FunctionStatistics* statistics_;
   ipc::TaskSender::Function function_;
   std::uint32_t flags_, first_offset_, count_;
   ipc::BufferWriter message_;
-  std::vector<ipc::Descriptor> descriptors_;
 };
 
 }  // namespace cofork::detail

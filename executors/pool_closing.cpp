@@ -9,6 +9,9 @@ namespace cofork::detail {
 
 namespace {
 
+// An idle worker that was told to leave, and does not, is killed.
+constexpr std::chrono::seconds time_to_leave{5};
+
 /// Waits until a pool has ended. Cancelling it ends the wait; the pool goes on closing.
 class EndAwaiter {
  public:
@@ -51,8 +54,9 @@ void PoolCore::close(bool cancel_pending) {
   if (cancel_pending) {
     for (PoolWorker& worker : workers_)
       if (!worker.condemned) take_back_all(worker);
-    drop_queue(nullptr);
+    drop_all(nullptr);
   }
+  open_inputs_.for_each([](OpenInput& input) { input.pool_closes(); });
   finish_closing();
   complete_ended();
 }
@@ -60,7 +64,9 @@ void PoolCore::close(bool cancel_pending) {
 void PoolCore::finish_closing() {
   if (closed_ || front()) return;
   if (workers_.empty()) {
+    drop_all(nullptr);
     closed_ = true;
+    nap_.stop();
     retry_.stop();
     tidy_.stop();
     server_.reset();
@@ -71,15 +77,17 @@ void PoolCore::finish_closing() {
   }
   if (has_outstanding()) return;
   for (PoolWorker& worker : workers_) {
-    if (worker.condemned || worker.retiring) continue;
+    if (worker.condemned || worker.grace.active()) continue;
+    if (!worker.retiring) worker.sender.tell_to_leave();
     worker.retiring = true;
-    worker.sender.tell_to_leave();
+    // Unless it cannot, because it was stopped.
+    worker.grace.start(Clock::now() + time_to_leave, &PoolCore::grace_over);
   }
 }
 
 void PoolCore::stop_workers(int signo) {
   const IntrusivePtr<PoolCore> alive(this);
-  closing_ = true;
+  closing_ = stopping_ = true;
   for (PoolWorker& worker : workers_) {
     if (worker.condemned) continue;
     take_back_all(worker);
@@ -88,7 +96,7 @@ void PoolCore::stop_workers(int signo) {
     if (!worker.condemned)
       condemn(worker, StopReason::cancelled, signo == SIGKILL ? std::chrono::nanoseconds(0) : grace_);
   }
-  drop_queue(nullptr);
+  drop_all(nullptr);
   finish_closing();
   complete_ended();
 }
@@ -96,11 +104,15 @@ void PoolCore::stop_workers(int signo) {
 void PoolCore::terminate() noexcept {
   if (closed_) return;
   const IntrusivePtr<PoolCore> alive(this);
-  closing_ = true;
+  closing_ = stopping_ = true;
   server_.reset();
-  for (PoolWorker& worker : workers_) worker.stop_reason = StopReason::cancelled;
+  for (PoolWorker& worker : workers_) {
+    bool any = false;
+    drain_or_condemn(worker, any);
+    worker.stop_reason = StopReason::cancelled;
+  }
   while (!workers_.empty()) bury(workers_.front(), nullptr);
-  drop_queue(nullptr);
+  drop_all(nullptr);
   finish_closing();
   complete_ended();
 }

@@ -20,7 +20,8 @@ constexpr std::uint32_t most_items = 65536;
 }  // namespace
 
 PoolCore::PoolCore(const PoolOptions& options)
-    : max_workers_(options.max_workers != 0 ? options.max_workers : available_parallelism()),
+    : parallelism_(available_parallelism()),
+      max_workers_(options.max_workers != 0 ? options.max_workers : parallelism_),
       max_tasks_per_child_(options.max_tasks_per_child),
       grace_(options.grace.count() != 0 ? options.grace : default_grace),
       name_(options.name.empty() ? "cofork-worker" : options.name) {
@@ -31,7 +32,7 @@ PoolCore::PoolCore(const PoolOptions& options)
 }
 
 void PoolCore::check_open() {
-  if (broken_) break_pool();
+  if (broken_) std::rethrow_exception(broken());
   if (closing_) throw InvalidStateError("the pool was shut down: it takes no further work");
   bind();
 }
@@ -42,10 +43,6 @@ void PoolCore::bind() {
   if (loop_) throw std::logic_error("a pool belongs to the loop on which it was first used");
   loop_ = &current;
   loop_->resources().push_back(*this);
-}
-
-FunctionStatistics& PoolCore::statistics(const ipc::TaskSender::Function& function) {
-  return statistics_[function.offset ^ function.module];
 }
 
 // The queue.
@@ -73,12 +70,20 @@ void PoolCore::remove(QueueEntry& entry) noexcept {
   entry.drop_reference();
 }
 
-void PoolCore::drop_queue(const std::exception_ptr& error) noexcept {
+void PoolCore::drop_all(const std::exception_ptr& error) noexcept {
+  open_inputs_.for_each([&](OpenInput& input) { input.pool_ends(error); });
   while (QueueEntry* entry = front()) {
     const IntrusivePtr<QueueEntry> alive(entry);
     remove(*entry);
     entry->drop(error);
   }
+}
+
+void PoolCore::ended(IntrusivePtr<Piece> piece) {
+  ended_.push_back(std::move(piece));
+  // Until that is told the loop must not sleep.
+  Link<Poller>& link = *this;
+  if (!link.linked() && loop_ && !closed_) loop_->pollers().push_back(*this);
 }
 
 bool PoolCore::send_next(PoolWorker& worker, QueueEntry& entry) {
@@ -87,7 +92,12 @@ bool PoolCore::send_next(PoolWorker& worker, QueueEntry& entry) {
   std::uint32_t items = most_items;
   if (max_tasks_per_child_ != 0)
     items = static_cast<std::uint32_t>(std::min<std::uint64_t>(items, max_tasks_per_child_ - worker.tasks_sent));
-  Filled filled = entry.fill(worker.sender.begin_frame(), items);
+  Filled filled;
+  try {
+    filled = entry.fill(worker.sender.begin_frame(), items);
+  } catch (...) {
+    entry.drop(std::current_exception());
+  }
   if (!filled.piece) {
     worker.sender.drop_frame();
     return false;
@@ -97,8 +107,10 @@ bool PoolCore::send_next(PoolWorker& worker, QueueEntry& entry) {
   try {
     send(worker, std::move(filled));
   } catch (...) {
-    for (std::uint32_t item = 0; item < count; ++item) piece->failed(item, std::current_exception());
-    ended(piece);
+    for (std::uint32_t item = 0; item < count; ++item) {
+      piece->failed(item, std::current_exception());
+      ended(piece);
+    }
   }
   if (entry.more() && !entry.linked()) {
     entry.add_reference();
@@ -112,11 +124,14 @@ void PoolCore::send(PoolWorker& worker, Filled filled) {
   const double expected = piece.statistics->known() ? piece.statistics->nanoseconds : sent_ahead_below;
   piece.in_frame = worker.sender.publish(filled.function, filled.items, filled.flags, filled.first_offset);
   piece.in_worker = &worker;
-  worker.in_flight.push_back(
-      {std::move(filled.piece), piece.in_frame, filled.items, 0, expected, Clock::now().time_since_epoch().count()});
+  const bool timed = piece.limits.timeout.count() != 0;
+  worker.in_flight.push_back({std::move(filled.piece), piece.in_frame, filled.items, 0, expected,
+                              timed ? Clock::now().time_since_epoch().count() : 0});
   worker.expected += expected * filled.items;
+  if (piece.belongs_to_worker()) return watch_outstanding();
   worker.tasks_sent += filled.items;
-  if (piece.limits.timeout.count() != 0 && !worker.deadline.active()) watch_deadline(worker);
+  if (timed && deadline_after(piece.limits.timeout) < worker.deadline_at) watch_deadline(worker);
+  if (!worker.retiring && worker.has_more()) start_nap();
   retire_if_used_up(worker);
   watch_outstanding();
 }
@@ -130,12 +145,13 @@ unsigned PoolCore::workers_in_use() const noexcept {
 }
 
 bool PoolCore::can_start_worker() const noexcept {
-  return !broken_ && !retry_.active() && workers_in_use() < max_workers_;
+  return !broken_ && !stopping_ && !retry_.active() && workers_in_use() < max_workers_;
 }
 
 bool PoolCore::has_room(PoolWorker& worker, const FunctionStatistics& expectation) const noexcept {
   if (worker.condemned || worker.retiring || !worker.sender.has_room()) return false;
   if (worker.idle()) return true;
+  if (worker.quiet_naps > 0) return false;
   if (!expectation.known() || expectation.nanoseconds > sent_ahead_below) return false;
   return worker.in_flight.size() < 2 ? worker.expected < sent_ahead_below
                                      : worker.expected + expectation.nanoseconds < window;
@@ -161,8 +177,9 @@ PoolWorker* PoolCore::worker_for_now(const FunctionStatistics& expectation, int 
 }
 
 void PoolCore::schedule() {
-  if (scheduling_ || closed_) return;
+  if (scheduling_) return;
   scheduling_ = true;
+  if ((broken_ || closed_) && (front() || !open_inputs_.empty())) drop_all(broken_ ? broken() : nullptr);
   while (QueueEntry* entry = front()) {
     PoolWorker* worker = choose_worker(entry->expectation());
     if (!worker) break;
@@ -198,7 +215,7 @@ bool PoolCore::give_half(PoolWorker& victim) {
   double to_move = victim.expected / 2;
   bool moved = false;
   for (auto frame = victim.in_flight.rbegin(); frame != victim.in_flight.rend() && to_move > 0; ++frame) {
-    const std::uint32_t begun = std::min(victim.sender.begun(frame->frame), frame->limit);
+    const std::uint32_t begun = victim.sender.begun(frame->frame);
     if (begun == frame->limit) break;
     const auto items = static_cast<std::uint32_t>(
         std::min<double>(frame->limit - begun, 1 + to_move / std::max(frame->expected_each, 1.0)));
@@ -216,16 +233,18 @@ bool PoolCore::executing(const Piece& piece) const {
   if (!piece.in_worker) return false;
   PoolWorker& worker = *piece.in_worker;
   const InFlight& frame = worker.find(piece.in_frame);
-  return std::min(worker.sender.begun(piece.in_frame), frame.limit) > frame.results;
+  return worker.sender.begun(piece.in_frame) > frame.results;
 }
 
 std::uint32_t PoolCore::take_back(Piece& piece) {
   if (!piece.in_worker) return 0;
   PoolWorker& worker = *piece.in_worker;
   InFlight& frame = worker.find(piece.in_frame);
-  const std::uint32_t limit = worker.sender.take_back(piece.in_frame, 0);
+  const std::uint32_t limit = worker.sender.take_back(piece.in_frame, frame.results);
   worker.expected -= frame.expected_each * (frame.limit - limit);
   frame.limit = limit;
+  if (limit == frame.results) piece.in_worker = nullptr;
+  if (limit == 0) worker.sender.arguments_taken(frame.frame);
   return limit;
 }
 
@@ -251,7 +270,7 @@ PoolStats PoolCore::stats() const {
   for (const PoolWorker& worker : workers_) {
     if (worker.pid != 0 && !worker.condemned) ++stats.workers;
     for (const InFlight& frame : worker.in_flight) {
-      const std::uint32_t begun = std::min(worker.sender.begun(frame.frame), frame.limit);
+      const std::uint32_t begun = worker.sender.begun(frame.frame);
       if (begun > frame.results) ++stats.running;
       stats.pending += frame.limit - std::max(begun, frame.results);
     }

@@ -34,18 +34,22 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
 
   /// Throws `InvalidStateError` after shutdown, `BrokenProcessPool` when broken; binds the pool to the current loop.
   void check_open();
-  FunctionStatistics& statistics(const ipc::TaskSender::Function& function);
+  /// `function` as a number: that which the call runs, not just the code that decodes its arguments.
+  FunctionStatistics& statistics(std::uint64_t function) { return statistics_[function]; }
   /// A worker that can take one more call of this function now, in its turn; null if it must be queued.
   PoolWorker* worker_for_now(const FunctionStatistics& expectation, int priority);
   /// Sends what was written into the worker's message. On an exception nothing was sent.
   void send(PoolWorker& worker, Filled filled);
   /// Puts an entry at the end of the queue of its priority, and sends what can be sent.
   void enqueue(QueueEntry& entry);
+  void push_front(QueueEntry& entry);
   /// Takes an entry out of the queue, if it is in it.
   void remove(QueueEntry& entry) noexcept;
   void schedule();
   /// An item of the piece has ended: `complete` is called soon.
-  void ended(IntrusivePtr<Piece> piece) { ended_.push_back(std::move(piece)); }
+  void ended(IntrusivePtr<Piece> piece);
+  List<OpenInput>& open_inputs() noexcept { return open_inputs_; }
+  bool closing() const noexcept { return closing_; }
 
   // For futures and streams.
 
@@ -91,8 +95,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
 
   // The queue.
   QueueEntry* front() noexcept;
-  void push_front(QueueEntry& entry);
-  void drop_queue(const std::exception_ptr& error) noexcept;
+  void drop_all(const std::exception_ptr& error) noexcept;
   bool send_next(PoolWorker& worker, QueueEntry& entry);
 
   // Choosing workers.
@@ -111,13 +114,17 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   void condemn(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace);
   void take_back_all(PoolWorker& worker);
   void take_back_items(PoolWorker& worker, InFlight& frame, std::uint32_t keep);
+  void queue_again(const IntrusivePtr<Piece>& piece, const ipc::TaskSender::Sent& sent, std::uint32_t first,
+                   std::uint32_t count);
   void signal(PoolWorker& worker, int signo);
+  static void grace_over(Timer& timer) noexcept;
   void watch_deadline(PoolWorker& worker);
   void deadline_passed(PoolWorker& worker);
   void bury(PoolWorker& worker, const WorkerExit* exit);
   void end_executing_item(PoolWorker& worker, const WorkerExit* exit);
+  void worker_proven(PoolWorker& worker) noexcept;
   void start_failed(std::exception_ptr error);
-  void break_pool();
+  std::exception_ptr broken() const;
 
   // Results.
   bool drain(PoolWorker& worker);
@@ -125,12 +132,15 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   void take_result(PoolWorker& worker, const ipc::TaskSender::Result& result);
 
   std::uint64_t ring_at(PoolWorker& worker) const;
+  void start_nap();
+  void end_nap();
 
   void bind();
   void watch_outstanding();
   void finish_closing();
   bool has_outstanding() const noexcept;
 
+  const unsigned parallelism_;
   const unsigned max_workers_;
   const unsigned max_tasks_per_child_;
   const std::chrono::nanoseconds grace_;
@@ -142,13 +152,15 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   std::list<PoolWorker> workers_;
   Queue queue_;
   std::unordered_map<std::uint64_t, FunctionStatistics> statistics_;
+  List<OpenInput> open_inputs_;
   std::vector<IntrusivePtr<Piece>> ended_;
   List<Waiter> waiting_for_end_;
   std::uint64_t next_worker_id_ = 1;
   unsigned failed_starts_ = 0;  // since the last worker that proved itself
   std::exception_ptr first_failure_;
   bool broken_ = false;
-  bool closing_ = false;
+  bool closing_ = false;   // no further work is accepted
+  bool stopping_ = false;  // and what was accepted is cancelled
   bool closed_ = false;
   bool scheduling_ = false;
   PoolStats stats_;
@@ -156,7 +168,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   struct PoolTimer : Timer {
     PoolCore* core = nullptr;
   };
-  PoolTimer nap_;      // results may be waiting that nobody rang for
+  PoolTimer nap_;      // results may be waiting that nobody rang for, or tasks behind one that takes long
   PoolTimer retry_;    // before the next worker is started after a failure
   PoolTimer tidy_;     // gives back memory that large messages left
 };

@@ -1,9 +1,9 @@
 // What comes back from the workers, and when the loop sleeps until it does.
 #include <algorithm>
 #include <cofork/executors/exception_codec.hpp>
-#include <cofork/executors/parallelism.hpp>
 #include <cofork/executors/pool_core.hpp>
 #include <cofork/runtime/errors.hpp>
+#include <csignal>
 #include <utility>
 
 namespace cofork::detail {
@@ -11,6 +11,8 @@ namespace cofork::detail {
 namespace {
 // Results may wait for others this long before the loop looks for them unasked.
 constexpr std::chrono::milliseconds nap_time{1};
+// After so many naps without a result what waits for a worker is taken back, even if nobody else has time for it now.
+constexpr unsigned most_quiet_naps = 20;
 // Memory that large messages left stays warm for the next one, this long.
 constexpr std::chrono::seconds keep_warm{1};
 // Calls shorter than this, in nanoseconds, are expected back before sleeping would be worth its cost.
@@ -20,14 +22,14 @@ constexpr double wake_for_each_above = 2e5;
 }  // namespace
 
 bool PoolCore::has_outstanding() const noexcept {
-  return std::any_of(workers_.begin(), workers_.end(), [](const PoolWorker& worker) { return !worker.idle(); });
+  return std::any_of(workers_.begin(), workers_.end(), [](const PoolWorker& worker) { return !worker.in_flight.empty(); });
 }
 
 /// The loop asks this pool only while something is in flight.
 void PoolCore::watch_outstanding() {
   Link<Poller>& link = *this;
   if (!has_outstanding()) {
-    link.unlink();
+    if (ended_.empty()) link.unlink();
     nap_.stop();
   } else if (!link.linked() && loop_) {
     loop_->pollers().push_back(*this);
@@ -38,10 +40,12 @@ bool PoolCore::poll() {
   const IntrusivePtr<PoolCore> alive(this);
   bool any = false;
   for (PoolWorker& worker : workers_)
-    if (!worker.idle()) drain_or_condemn(worker, any);
-  if (!any) return false;
+    if (!worker.in_flight.empty()) drain_or_condemn(worker, any);
+  if (!any && ended_.empty()) {
+    watch_outstanding();
+    return false;
+  }
   schedule();
-  watch_outstanding();
   complete_ended();
   return true;
 }
@@ -58,22 +62,21 @@ void PoolCore::drain_or_condemn(PoolWorker& worker, bool& any) {
   try {
     any |= drain(worker);
   } catch (const DecodeError&) {
-    if (!worker.condemned) condemn(worker, StopReason::none, {});
+    if (worker.condemned) return;
+    worker.broke_protocol = std::current_exception();
+    condemn(worker, StopReason::none, {});
   }
 }
 
 bool PoolCore::drain(PoolWorker& worker) {
-  const std::uint64_t passed = worker.sender.passed();
   bool any = false;
   for (ipc::TaskSender::Result result; worker.sender.next_result(result); any = true) take_result(worker, result);
-  if (any) worker.sender.results_done();
-  while (!worker.in_flight.empty() && worker.in_flight.front().frame < passed) {
-    const InFlight& frame = worker.in_flight.front();
-    if (frame.results < frame.limit) ipc::Reader::fail("a worker passed a frame without its results");
-    worker.sender.release_frame();
-    worker.in_flight.pop_front();
-    any = true;
+  const std::uint64_t passed = worker.sender.passed();
+  for (; !worker.in_flight.empty() && worker.in_flight.front().frame < passed; any = true) {
+    if (worker.in_flight.front().results < worker.in_flight.front().limit) break;  // to come at once
+    worker.pop_frame();
   }
+  if (any) worker.sender.results_done();
   if (any && worker.sender.holds_idle_memory() && !tidy_.active()) {
     tidy_.start(Clock::now() + keep_warm, [](Timer& timer) noexcept {
       for (PoolWorker& owner : static_cast<PoolTimer&>(timer).core->workers_)
@@ -93,8 +96,10 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
     return;
   }
   // It was told to stop, and that is how this item ends, although the worker came to an end of it by itself.
-  if (worker.stop_reason != StopReason::none) return;
+  if (worker.stop_reason != StopReason::none) return signal(worker, SIGKILL);
+  if (!worker.proven && (result.kind == ipc::ResultFrame::value || !piece.belongs_to_worker())) worker_proven(worker);
   const std::uint32_t item = frame->results++;
+  worker.quiet_naps = 0;
   worker.expected -= frame->expected_each;
   if (frame->results == frame->limit) piece.in_worker = nullptr;
   ended(frame->piece);
@@ -120,17 +125,18 @@ bool PoolCore::worth_spinning() const {
   unsigned busy = 0;
   bool soon = false;
   for (const PoolWorker& worker : workers_) {
-    if (worker.idle()) continue;
+    const InFlight* const frame = worker.current();
+    if (!frame) continue;
     ++busy;
-    soon |= worker.in_flight.front().expected_each < spin_below;
+    soon |= frame->expected_each < spin_below;
   }
-  return soon && busy < available_parallelism();
+  return soon && busy < parallelism_;
 }
 
 /// The number of results at which the worker rings.
 std::uint64_t PoolCore::ring_at(PoolWorker& worker) const {
   const std::uint64_t read = worker.sender.results_read();
-  if (worker.impatient) return read + 1;
+  if (worker.quiet_naps > 0) return read + 1;
   std::uint64_t in_flight = 0;
   for (const InFlight& frame : worker.in_flight) {
     const std::uint32_t left = frame.limit - frame.results;
@@ -144,25 +150,52 @@ std::uint64_t PoolCore::ring_at(PoolWorker& worker) const {
 }
 
 bool PoolCore::prepare_to_sleep() {
-  bool nothing_arrived = true;
+  bool nothing_arrived = ended_.empty();
   bool nap = false;
   for (PoolWorker& worker : workers_) {
-    if (worker.idle()) continue;
+    if (worker.in_flight.empty()) continue;
     const std::uint64_t read = worker.sender.results_read();
     const std::uint64_t at = ring_at(worker);
     if (at > read + 1) nap = true;
     nothing_arrived &= worker.sender.sleep_until_result(at);
   }
-  if (!nap || !nothing_arrived) return nothing_arrived;
-  if (!nap_.active()) {
-    for (PoolWorker& worker : workers_) worker.results_at_nap = worker.sender.results_read();
-    nap_.start(Clock::now() + nap_time, [](Timer& timer) noexcept {
-      PoolCore& core = *static_cast<PoolTimer&>(timer).core;
-      for (PoolWorker& worker : core.workers_)
-        worker.impatient = !worker.idle() && worker.results_at_nap == worker.sender.results_read();
-    });
+  if (nap && nothing_arrived) start_nap();
+  return nothing_arrived;
+}
+
+void PoolCore::start_nap() {
+  if (nap_.active()) return;
+  for (PoolWorker& worker : workers_)
+    worker.results_at_nap = worker.idle() ? PoolWorker::no_nap : worker.sender.results_read();
+  nap_.start(Clock::now() + nap_time, [](Timer& timer) noexcept { static_cast<PoolTimer&>(timer).core->end_nap(); });
+}
+
+/// Looks for results that nobody rang for, and takes tasks away from behind one that takes long.
+void PoolCore::end_nap() {
+  const IntrusivePtr<PoolCore> alive(this);
+  bool another = false;
+  for (PoolWorker& worker : workers_) {
+    if (worker.idle()) continue;
+    bool any = false;
+    drain_or_condemn(worker, any);
+    if (worker.condemned || worker.results_at_nap == PoolWorker::no_nap) continue;
+    if (worker.results_at_nap == worker.sender.results_read()) ++worker.quiet_naps;
   }
-  return true;
+  const bool helper = can_start_worker() || std::any_of(workers_.begin(), workers_.end(), [](const PoolWorker& worker) {
+    return worker.idle() && !worker.condemned && !worker.retiring;
+  });
+  for (PoolWorker& worker : workers_) {
+    if (worker.condemned || !worker.has_more()) continue;
+    const bool slow = worker.quiet_naps > 0 && helper && worker.executing();
+    if (slow || (worker.quiet_naps >= most_quiet_naps && worker.proven))
+      take_back_all(worker);
+    else
+      another = true;
+  }
+  if (another) start_nap();
+  schedule();
+  watch_outstanding();
+  complete_ended();
 }
 
 void PoolCore::awake() {

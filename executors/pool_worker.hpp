@@ -23,7 +23,7 @@ struct InFlight {
   std::uint32_t limit;        // items left to this worker
   std::uint32_t results = 0;  // of them, so many have ended
   double expected_each;       // nanoseconds
-  std::int64_t sent_at;
+  std::int64_t sent_at;       // on the monotonic clock, if the piece has a timeout
 };
 
 /// Why the item that a worker is executing is stopped.
@@ -33,16 +33,34 @@ class PoolWorker {
  public:
   PoolWorker(PoolCore& pool, std::uint64_t number) : core(pool), id(number) { deadline.worker = grace.worker = this; }
 
-  bool idle() const noexcept { return in_flight.empty(); }
+  bool idle() const noexcept { return !current(); }
   /// The first frame that has not given all its results, or null.
-  InFlight* current() noexcept {
-    for (InFlight& frame : in_flight)
-      if (frame.results < frame.limit) return &frame;
-    return nullptr;
+  InFlight* current() const noexcept {
+    while (finished < in_flight.size() && in_flight[finished].results >= in_flight[finished].limit) ++finished;
+    return finished < in_flight.size() ? const_cast<InFlight*>(&in_flight[finished]) : nullptr;
+  }
+  /// The worker has passed the first frame.
+  void pop_frame() noexcept {
+    sender.release_frame();
+    in_flight.pop_front();
+    if (finished > 0) --finished;
   }
   InFlight& find(std::uint64_t frame) noexcept {
     return in_flight[static_cast<std::size_t>(frame - in_flight.front().frame)];
   }
+
+  /// Whether it executes something now.
+  bool executing() noexcept {
+    const InFlight* frame = current();
+    return frame && sender.begun(frame->frame) > frame->results;
+  }
+  /// Whether there is more for it than the item that it executes.
+  bool has_more() noexcept {
+    const InFlight* frame = current();
+    return frame && (frame->limit - frame->results > 1 || finished + 1 < in_flight.size());
+  }
+
+  static constexpr std::uint64_t no_nap = ~std::uint64_t{0};
 
   PoolCore& core;
   const std::uint64_t id;
@@ -50,14 +68,16 @@ class PoolWorker {
   ipc::TaskSender sender;
   DescriptorWatch doorbell;
   std::deque<InFlight> in_flight;  // consecutive frames
+  mutable std::size_t finished = 0;        // of them, at least so many of the first have given all their results
   double expected = 0;             // nanoseconds of work in flight
   std::uint64_t tasks_sent = 0;
   bool proven = false;      // its initializer has succeeded, or there is none and it was started
   bool retiring = false;    // gets no further work, and leaves after what it has
   bool condemned = false;   // is being killed
-  bool impatient = false;   // its results have been slow in coming: it rings for each
-  std::uint64_t results_at_nap = 0;
+  unsigned quiet_naps = 0;  // so many naps without a result: it rings for each, and gets nothing further
+  std::uint64_t results_at_nap = no_nap;
   StopReason stop_reason = StopReason::none;  // of the item it executes
+  std::exception_ptr broke_protocol;          // and is condemned for that
   int signal_when_started = 0;
   std::exception_ptr start_error;  // what its initializer threw
 
@@ -65,7 +85,8 @@ class PoolWorker {
     PoolWorker* worker = nullptr;
   };
   WorkerTimer deadline;  // of the item it executes
-  WorkerTimer grace;     // after SIGTERM
+  Clock::time_point deadline_at = Clock::time_point::max();
+  WorkerTimer grace;  // after SIGTERM, or after it was told to leave
 };
 
 }  // namespace cofork::detail

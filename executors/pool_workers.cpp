@@ -27,16 +27,11 @@ int exit_code(const WorkerExit* exit) {
 /// The call with which a worker begins.
 class Initializer final : public RefCounted, public Piece {
  public:
-  Initializer(PoolWorker& owner, unsigned& failed_starts) : worker_(owner), failed_starts_(failed_starts) {
-    statistics = &own_statistics_;
-  }
+  explicit Initializer(PoolWorker& owner) : worker_(owner) { statistics = &own_statistics_; }
   void add_reference() noexcept override { RefCounted::add_reference(); }
   void drop_reference() noexcept override { RefCounted::drop_reference(); }
 
-  void value(std::uint32_t, ipc::Reader&) override {
-    worker_.proven = true;
-    failed_starts_ = 0;
-  }
+  void value(std::uint32_t, ipc::Reader&) override {}
   void failed(std::uint32_t, std::exception_ptr error) noexcept override { worker_.start_error = std::move(error); }
   void cancelled(std::uint32_t) noexcept override {}
   bool urgent() const noexcept override { return true; }
@@ -46,7 +41,6 @@ class Initializer final : public RefCounted, public Piece {
 
  private:
   PoolWorker& worker_;
-  unsigned& failed_starts_;
   FunctionStatistics own_statistics_;
 };
 
@@ -74,9 +68,9 @@ PoolWorker* PoolCore::start_worker() {
     worker = &workers_.emplace_back(*this, next_worker_id_++);
     worker->doorbell = DescriptorWatch(loop_->uv(), worker->sender.doorbell(),
                                        [worker] { worker->sender.clear_doorbell(); });
+    if (make_initializer_) send_initializer(*worker);
     server_->start(worker->id, worker->sender.worker_descriptors());
     worker->sender.worker_has_them();
-    if (make_initializer_) send_initializer(*worker);
     ++stats_.workers_started;
     return worker;
   } catch (...) {
@@ -88,18 +82,13 @@ PoolWorker* PoolCore::start_worker() {
 
 void PoolCore::send_initializer(PoolWorker& worker) {
   const ipc::TaskSender::Function function = make_initializer_(worker.sender.begin_frame());
-  send(worker, {make_intrusive<Initializer>(worker, failed_starts_), function, 1, ipc::TaskFrame::initializer, 0});
-  --worker.tasks_sent;
+  send(worker, {make_intrusive<Initializer>(worker), function, 1, ipc::TaskFrame::initializer, 0});
 }
 
 void PoolCore::worker_started(std::uint64_t id, pid_t pid) {
   PoolWorker* worker = find_worker(id);
   if (!worker) return;
   worker->pid = pid;
-  if (!make_initializer_) {
-    worker->proven = true;
-    failed_starts_ = 0;
-  }
   if (worker->signal_when_started != 0) server_->signal(id, worker->signal_when_started);
 }
 
@@ -118,11 +107,14 @@ void PoolCore::worker_exited(const WorkerExit& exit) {
   bool any = false;
   drain_or_condemn(*worker, any);
   std::exception_ptr start_error;
+  if (!make_initializer_ && worker->executing()) worker_proven(*worker);
   if (!worker->proven && worker->stop_reason == StopReason::none) {
     start_error = worker->start_error;
-    if (!start_error) {
-      const std::string what = describe_end(exit.pid, &exit) + " while it executed the pool's initializer";
-      start_error = std::make_exception_ptr(WorkerDied(what, exit.pid, exit_code(&exit), "the pool's initializer"));
+    if (!start_error && worker->current()) {
+      const std::string what = describe_end(exit.pid, &exit) + (make_initializer_ ? " in the pool's initializer"
+                                                                                  : " before it began its first task");
+      start_error = std::make_exception_ptr(
+          WorkerDied(what, exit.pid, exit_code(&exit), make_initializer_ ? "the pool's initializer" : ""));
     }
   }
   bury(*worker, &exit);
@@ -142,6 +134,13 @@ void PoolCore::server_lost() {
   complete_ended();
 }
 
+void PoolCore::worker_proven(PoolWorker& worker) noexcept {
+  worker.proven = true;
+  if (broken_) return;
+  failed_starts_ = 0;
+  first_failure_ = nullptr;
+}
+
 void PoolCore::start_failed(std::exception_ptr error) {
   if (!first_failure_) first_failure_ = std::move(error);
   ++failed_starts_;
@@ -149,13 +148,7 @@ void PoolCore::start_failed(std::exception_ptr error) {
                                   [](const PoolWorker& worker) { return worker.proven && !worker.condemned; });
   if (failed_starts_ >= most_failed_starts && !others) {
     broken_ = true;
-    std::exception_ptr broken;
-    try {
-      break_pool();
-    } catch (const BrokenProcessPool&) {
-      broken = std::current_exception();
-    }
-    drop_queue(broken);
+    drop_all(broken());
     return;
   }
   retry_.start(Clock::now() + pause_after_failure, [](Timer& timer) noexcept {
@@ -165,13 +158,17 @@ void PoolCore::start_failed(std::exception_ptr error) {
   });
 }
 
-void PoolCore::break_pool() {
+std::exception_ptr PoolCore::broken() const {
   try {
-    std::rethrow_exception(first_failure_);
-  } catch (const std::exception& first) {
-    std::throw_with_nested(BrokenProcessPool(std::string("no worker of the pool can be started: ") + first.what()));
+    try {
+      std::rethrow_exception(first_failure_);
+    } catch (const std::exception& first) {
+      std::throw_with_nested(BrokenProcessPool(std::string("no worker of the pool can be started: ") + first.what()));
+    } catch (...) {
+      std::throw_with_nested(BrokenProcessPool("no worker of the pool can be started"));
+    }
   } catch (...) {
-    std::throw_with_nested(BrokenProcessPool("no worker of the pool can be started"));
+    return std::current_exception();
   }
 }
 
@@ -185,19 +182,30 @@ void PoolCore::retire_if_used_up(PoolWorker& worker) {
 
 void PoolCore::take_back_items(PoolWorker& worker, InFlight& frame, std::uint32_t keep) {
   const std::uint32_t before = frame.limit;
-  const std::uint32_t after = std::min(worker.sender.take_back(frame.frame, keep), before);
+  const std::uint32_t after = worker.sender.take_back(frame.frame, std::max(keep, frame.results));
   if (after == before) return;
   frame.limit = after;
   worker.expected -= frame.expected_each * (before - after);
   worker.tasks_sent -= before - after;
   IntrusivePtr<Piece> piece = frame.piece;
   if (piece->belongs_to_worker()) return;
-  if (after == 0) {
-    piece->in_worker = nullptr;
-    frame.piece = {};
+  if (after == frame.results) piece->in_worker = nullptr;
+  if (after == 0) frame.piece = {};
+  queue_again(piece->split(after, before - after), worker.sender.sent(frame.frame), after, before - after);
+  if (after == 0) worker.sender.arguments_taken(frame.frame);
+}
+
+void PoolCore::queue_again(const IntrusivePtr<Piece>& piece, const ipc::TaskSender::Sent& sent, std::uint32_t first,
+                           std::uint32_t count) {
+  try {
+    push_front(*make_intrusive<Parcel>(*this, piece, sent, first, count));
+  } catch (...) {
+    // No memory, or no descriptor, is left for it.
+    for (std::uint32_t item = 0; item < count; ++item) {
+      piece->failed(item, std::current_exception());
+      ended(piece);
+    }
   }
-  push_front(*make_intrusive<Parcel>(piece->split(after, before - after), worker.sender.sent(frame.frame), after,
-                                     before - after));
 }
 
 void PoolCore::take_back_all(PoolWorker& worker) {
@@ -225,10 +233,12 @@ void PoolCore::condemn(PoolWorker& worker, StopReason reason, std::chrono::nanos
     return;
   }
   signal(worker, SIGTERM);
-  worker.grace.start(deadline_after(grace), [](Timer& timer) noexcept {
-    PoolWorker& doomed = *static_cast<PoolWorker::WorkerTimer&>(timer).worker;
-    doomed.core.signal(doomed, SIGKILL);
-  });
+  worker.grace.start(deadline_after(grace), &PoolCore::grace_over);
+}
+
+void PoolCore::grace_over(Timer& timer) noexcept {
+  PoolWorker& doomed = *static_cast<PoolWorker::WorkerTimer&>(timer).worker;
+  doomed.core.signal(doomed, SIGKILL);
 }
 
 void PoolCore::watch_deadline(PoolWorker& worker) {
@@ -246,7 +256,8 @@ void PoolCore::watch_deadline(PoolWorker& worker) {
     left = std::min(left, until);
   }
   if (left == std::chrono::nanoseconds::max()) return;
-  worker.deadline.start(deadline_after(std::max(left, std::chrono::nanoseconds(0))), [](Timer& timer) noexcept {
+  worker.deadline_at = deadline_after(std::max(left, std::chrono::nanoseconds(0)));
+  worker.deadline.start(worker.deadline_at, [](Timer& timer) noexcept {
     PoolWorker& late = *static_cast<PoolWorker::WorkerTimer&>(timer).worker;
     late.core.deadline_passed(late);
   });
@@ -254,6 +265,7 @@ void PoolCore::watch_deadline(PoolWorker& worker) {
 
 void PoolCore::deadline_passed(PoolWorker& worker) {
   const IntrusivePtr<PoolCore> alive(this);
+  worker.deadline_at = Clock::time_point::max();
   bool any = false;
   drain_or_condemn(worker, any);
   const InFlight* frame = worker.current();
@@ -313,12 +325,17 @@ void PoolCore::end_executing_item(PoolWorker& worker, const WorkerExit* exit) {
         case StopReason::none:
           break;
       }
-      if (piece.limits.retries > 0 && !closing_) {
+      if (piece.limits.retries > 0 && !stopping_) {
+        ended_.pop_back();
         const IntrusivePtr<Piece> again = piece.split(item, 1);
         --again->limits.retries;
         again->in_worker = nullptr;
-        push_front(*make_intrusive<Parcel>(again, worker.sender.sent(frame->frame), item, 1));
-        ended_.pop_back();
+        queue_again(again, worker.sender.sent(frame->frame), item, 1);
+        continue;
+      }
+      if (worker.broke_protocol) {
+        piece.failed(item, worker.broke_protocol);
+        ++stats_.failed;
         continue;
       }
       const std::string what = describe_end(worker.pid, exit) + " while it executed " + piece.name();

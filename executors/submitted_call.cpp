@@ -4,15 +4,15 @@
 namespace cofork::detail {
 
 SubmittedWork::SubmittedWork(IntrusivePtr<PoolCore> core, const SubmitOptions& options,
-                             ipc::TaskSender::Function function, FutureStateBase& future)
+                             ipc::TaskSender::Function function, std::uint64_t function_key, FutureStateBase& future)
     : core_(std::move(core)), function_(function), future_(future), name_(options.name) {
   if (options.timeout.count() < 0) throw std::invalid_argument("SubmitOptions::timeout is negative");
   if (options.grace.count() < 0) throw std::invalid_argument("SubmitOptions::grace is negative");
   if (options.memory_limit != 0) throw std::invalid_argument("SubmitOptions::memory_limit is not supported yet");
   if (options.cpu_limit.count() != 0) throw std::invalid_argument("SubmitOptions::cpu_limit is not supported yet");
-  limits = {options.timeout, options.grace, options.retries};
+  limits = {options.timeout, options.grace, options.retries, options.priority};
   priority = options.priority;
-  statistics = &core_->statistics(function);
+  statistics = &core_->statistics(function_key);
 }
 
 void SubmittedWork::failed(std::uint32_t, std::exception_ptr error) noexcept {

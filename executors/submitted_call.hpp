@@ -49,7 +49,7 @@ class SubmittedWork : public Piece, public QueueEntry {
 
  protected:
   SubmittedWork(IntrusivePtr<PoolCore> core, const SubmitOptions& options, ipc::TaskSender::Function function,
-                FutureStateBase& future);
+                std::uint64_t function_key, FutureStateBase& future);
   ~SubmittedWork() = default;
 
   virtual void encode_held(ipc::Writer& writer) = 0;
@@ -77,7 +77,8 @@ template <class R, class F, class Parameters, class Held>
 class SubmittedCall final : public FutureState<R>, public SubmittedWork {
  public:
   SubmittedCall(IntrusivePtr<PoolCore> core, const SubmitOptions& options, F function)
-      : SubmittedWork(std::move(core), options, remote_function<F, Parameters>(), *this), function_(function) {}
+      : SubmittedWork(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function), *this),
+        function_(function) {}
 
   void add_reference() noexcept override { FutureStateBase::add_reference(); }
   void drop_reference() noexcept override { FutureStateBase::drop_reference(); }

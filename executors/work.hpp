@@ -33,6 +33,7 @@ struct TaskLimits {
   std::chrono::nanoseconds timeout{};  // of the execution of one item; 0: none
   std::chrono::nanoseconds grace{};
   unsigned retries = 0;
+  int priority = 0;
 };
 
 /// One or more calls of one function that travel to a worker together. Its owner counts the references to it.
@@ -78,6 +79,18 @@ struct Filled {
   std::uint32_t items = 1;
   std::uint32_t flags = 0;
   std::uint32_t first_offset = 0;
+};
+
+/// A call that goes on making pieces for as long as its input lasts, and must hear when that cannot be any more.
+class OpenInput : public Link<OpenInput> {
+ public:
+  /// No further work is accepted. What it needs no waiting for it may still send.
+  virtual void pool_closes() noexcept = 0;
+  /// Nothing of it that has not been sent will be: cancelled, or failed with `error`.
+  virtual void pool_ends(const std::exception_ptr& error) noexcept = 0;
+
+ protected:
+  ~OpenInput() = default;
 };
 
 /// An entry of the queue: something that frames can be made from. The queue holds a reference to it.

@@ -53,15 +53,18 @@ class Items {
     // In this order, so that an item that throws leaves the next one's place known.
     std::size_t begin = offset_;
     std::size_t end = frame_.message.size();
+    std::span<ipc::Descriptor> descriptors = frame_.descriptors;
     if (frame_.header.flags & ipc::TaskFrame::chunk) {
-      ipc::ItemSize size;
-      std::memcpy(&size, frame_.message.data() + begin, sizeof size);
-      begin += sizeof size;
-      end = begin + size;
+      ipc::ItemHeader header;
+      std::memcpy(&header, frame_.message.data() + begin, sizeof header);
+      begin += sizeof header;
+      end = begin + header.size;
+      descriptors = descriptors.subspan(descriptors_used_, header.descriptors);
+      descriptors_used_ += header.descriptors;
     }
     offset_ = end;
     const std::size_t aligned = begin / ipc::message_alignment * ipc::message_alignment;
-    ipc::Reader reader(frame_.message.subspan(aligned, end - aligned), frame_.descriptors);
+    ipc::Reader reader(frame_.message.subspan(aligned, end - aligned), descriptors);
     reader.in_place(begin - aligned);
     Call call(reader, receiver, frame_, item);
     try {
@@ -78,20 +81,25 @@ class Items {
  private:
   ipc::TaskReceiver::Frame& frame_;
   std::size_t offset_;
+  std::size_t descriptors_used_ = 0;
 };
 
-/// False if the worker is of no use: its initializer failed.
-bool run_frame(ipc::TaskReceiver& receiver, ipc::TaskReceiver::Frame& frame) {
+/// False if the worker is of no use: its initializer failed. `time` is when the latest call ended.
+bool run_frame(ipc::TaskReceiver& receiver, ipc::TaskReceiver::Frame& frame, std::int64_t& time) {
   Items items(frame);
-  std::int64_t begun_at = now();
+  std::int64_t begun_at = receiver.waited() ? now() : time;
   while (const std::optional<std::uint32_t> item = receiver.claim(frame, begun_at)) {
     const ipc::ResultFrame::Kind kind = items.run_next(receiver, *item);
     const std::int64_t ended_at = now();
+    // Before its last result, so that whoever has read that knows that the frame's memory is free.
+    const bool last = *item + 1 == frame.header.items;
+    if (last) receiver.pass(frame);
     receiver.publish(kind, frame, *item, ended_at - begun_at);
-    begun_at = ended_at;
+    begun_at = time = ended_at;
     if (kind == ipc::ResultFrame::error && frame.header.flags & ipc::TaskFrame::initializer) return false;
+    if (last) return true;
   }
-  frame.descriptors.clear();
+  time = begun_at;
   receiver.pass(frame);
   return true;
 }
@@ -101,8 +109,9 @@ bool run_frame(ipc::TaskReceiver& receiver, ipc::TaskReceiver::Frame& frame) {
 void worker_main(std::span<const int> descriptors) {
   try {
     ipc::TaskReceiver receiver(descriptors);
+    std::int64_t time = 0;
     while (std::optional<ipc::TaskReceiver::Frame> frame = receiver.next_frame())
-      if (!run_frame(receiver, *frame)) leave(1);
+      if (!run_frame(receiver, *frame, time)) leave(1);
     leave(0);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "cofork: a worker cannot go on: %s\n", error.what());

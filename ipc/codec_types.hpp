@@ -28,7 +28,8 @@ namespace cofork {
 ///
 /// Encode parts with `ipc::encode(writer, part)` and decode them with `ipc::decode<Part>(reader)`. Check every length
 /// with `Reader::size` before allocating. A codec of a template may say `using parts = cofork::ipc::Types<Part...>`:
-/// then it exists only where its parts have one. Only the library specialises it for types that are not the program's.
+/// then it exists only where its parts have one. One whose result points into the message says
+/// `static constexpr bool is_view = true`. Only the library specialises it for types that are not the program's.
 template <class T>
 struct Codec;
 
@@ -118,11 +119,12 @@ consteval auto inspect_all(Types<>, Types<Within...>) {
 }
 template <bool view, class First, class... Rest, class... Within>
 consteval auto inspect_all(Types<First, Rest...>, Types<Within...> within) {
-  using First_ = decltype(inspect<First, Within...>());
-  if constexpr (First_::good) {
-    return inspect_all < view || First_::is_view > (Types<Rest...>{}, within);
+  using Verdict = decltype(inspect<First, Within...>());
+  constexpr bool any_view = view || Verdict::is_view;
+  if constexpr (Verdict::good) {
+    return inspect_all<any_view>(Types<Rest...>{}, within);
   } else {
-    return First_{};
+    return Verdict{};
   }
 }
 
@@ -138,11 +140,13 @@ consteval auto inspect() {
     return inspect<std::remove_cv_t<std::remove_extent_t<T>>, Within...>();
   } else if constexpr (kind == Kind::aggregate) {
     return inspect_all<false>(fields_of<T>{}, Types<T, Within...>{});
-  } else if constexpr (requires { typename Codec<T>::parts; }) {
-    return inspect_all < requires { requires Codec<T>::is_view; }
-    > (typename Codec<T>::parts{}, Types<Within...>{});
   } else {
-    return Verdict<Nothing, false>{};
+    constexpr bool view = requires { requires Codec<T>::is_view; };
+    if constexpr (requires { typename Codec<T>::parts; }) {
+      return inspect_all<view>(typename Codec<T>::parts{}, Types<Within...>{});
+    } else {
+      return Verdict<Nothing, view>{};
+    }
   }
 }
 

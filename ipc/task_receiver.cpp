@@ -44,6 +44,7 @@ TaskReceiver::TaskReceiver(std::span<const int> descriptors)
 template <class F>
 void TaskReceiver::wait(F&& over) {
   using Clock = std::chrono::steady_clock;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   ring(true);
   for (const auto end = Clock::now() + spin_time; Clock::now() < end; ::sched_yield())
     if (over()) return;
@@ -67,12 +68,15 @@ void TaskReceiver::wait(F&& over) {
   }
 }
 
-/// Rings if the parent sleeps and has not heard this worker since; when it wanted to be woken, or `now`.
+/// Rings if the parent sleeps and has not heard this worker since; when it wanted to be woken, or, if there is anything
+/// that it does not know, `now`.
 void TaskReceiver::ring(bool now) {
   const std::uint64_t sleep = parent().sleep.load(std::memory_order_relaxed);
   if (sleep == 0 || sleep == rung_for_) return;
   if (!now && results_published_ < parent().ring_at.load(std::memory_order_relaxed)) return;
-  if (result_bytes_ == parent().result_bytes_read.load(std::memory_order_relaxed)) return;
+  if (result_bytes_ == parent().result_bytes_read.load(std::memory_order_relaxed) &&
+      passed_ == parent().frames_released.load(std::memory_order_relaxed))
+    return;
   rung_for_ = sleep;
   const std::uint64_t one = 1;
   while (::write(doorbell_.get(), &one, sizeof one) < 0)
@@ -81,7 +85,8 @@ void TaskReceiver::ring(bool now) {
 
 std::optional<TaskReceiver::Frame> TaskReceiver::next_frame() {
   const auto published = [this] { return parent().frames.load(std::memory_order_acquire) > next_frame_; };
-  if (!published()) {
+  waited_ = !published();
+  if (waited_) {
     bool leave = false;
     wait([&] {
       // In this order: what was published before the parent told to leave is done first.
@@ -141,7 +146,8 @@ std::optional<std::uint32_t> TaskReceiver::claim(const Frame& frame, std::int64_
 }
 
 void TaskReceiver::pass(const Frame& frame) noexcept {
-  worker().frames_passed.store(frame.sequence + 1, std::memory_order_release);
+  passed_ = frame.sequence + 1;
+  worker().frames_passed.store(passed_, std::memory_order_release);
 }
 
 void TaskReceiver::free_read_results() {

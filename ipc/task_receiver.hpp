@@ -30,9 +30,11 @@ class TaskReceiver {
   };
   /// Waits for the next frame; nullopt when the parent told to leave.
   std::optional<Frame> next_frame();
+  /// Whether the latest `next_frame` had to wait.
+  bool waited() const noexcept { return waited_; }
   /// Claims the frame's next item, begun at `now`; nullopt when none is left to this worker.
   std::optional<std::uint32_t> claim(const Frame& frame, std::int64_t now) noexcept;
-  /// Done with the frame.
+  /// Done with the frame: its memory and its claim are not touched any more.
   void pass(const Frame& frame) noexcept;
 
   /// A result's message: first in the ring, in the arena once it is too long for that.
@@ -76,6 +78,8 @@ class TaskReceiver {
   std::uint64_t result_bytes_ = 0;
   std::uint64_t results_published_ = 0;
   std::uint64_t rung_for_ = 0;
+  std::uint64_t passed_ = 0;
+  bool waited_ = false;
   struct Block {
     std::uint64_t result;
     std::size_t offset;

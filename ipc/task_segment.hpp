@@ -31,6 +31,8 @@ struct alignas(64) ParentWords {
   /// Bytes of the result ring that were read, and result messages whose arena block is free again.
   alignas(64) std::atomic<std::uint64_t> result_bytes_read{0};
   std::atomic<std::uint64_t> results_read{0};
+  /// Frames whose memory was taken back after the worker had passed them.
+  std::atomic<std::uint64_t> frames_released{0};
   /// While the parent sleeps: a number that is new each time. Zero while it is awake.
   alignas(64) std::atomic<std::uint64_t> sleep{0};
   /// Ring the doorbell when so many results were published in all.
@@ -43,7 +45,7 @@ struct alignas(64) ParentWords {
 struct alignas(64) WorkerWords {
   /// Bytes of the result ring that were published.
   std::atomic<std::uint64_t> result_bytes{0};
-  /// Frames that it has done with: their memory is free again.
+  /// Frames that it has done with: their memory is free again. Stored before the last result of the frame is published.
   std::atomic<std::uint64_t> frames_passed{0};
   /// 1 while it sleeps, or is about to; a futex.
   alignas(64) std::atomic<std::uint32_t> asleep{0};
@@ -74,8 +76,11 @@ struct alignas(64) TaskFrame {
   std::uint64_t arena_offset;
 };
 
-/// In a `chunk` every item begins with the size of what follows.
-using ItemSize = std::uint32_t;
+/// Begins every item of a `chunk`: the size of what follows, and how many of the frame's descriptors are its own.
+struct ItemHeader {
+  std::uint64_t size : 48;
+  std::uint64_t descriptors : 16;
+};
 
 /// Begins a frame in the result ring, 8-byte aligned; a message that is inline follows.
 struct ResultFrame {
@@ -107,7 +112,7 @@ struct ResultFileLayout {
 };
 
 static_assert(sizeof(ParentWords) <= segment_page && sizeof(WorkerWords) <= segment_page);
-static_assert(sizeof(TaskFrame) == 64 && sizeof(ResultFrame) % 8 == 0);
+static_assert(sizeof(ItemHeader) == 8 && sizeof(TaskFrame) == 64 && sizeof(ResultFrame) % 8 == 0);
 static_assert(TaskFileLayout::arena % segment_page == 0 && ResultFileLayout::arena % segment_page == 0);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 

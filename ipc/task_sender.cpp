@@ -18,6 +18,8 @@ namespace cofork::ipc {
 namespace {
 constexpr std::size_t least_room = 1024;  // for a frame, so that short messages do not land in the arena
 constexpr std::size_t header = sizeof(TaskFrame);
+// Not passed yet; far fewer than a socket has room for.
+constexpr unsigned most_frames_with_descriptors = 64;
 }  // namespace
 
 void TaskSender::FreeDeleter::operator()(std::byte* memory) const noexcept {
@@ -69,7 +71,8 @@ std::size_t TaskSender::contiguous_room() const noexcept {
 }
 
 bool TaskSender::has_room() const noexcept {
-  return frames_.size() < max_frames && contiguous_room() >= least_room;
+  return frames_.size() < max_frames && frames_with_descriptors_ < most_frames_with_descriptors &&
+         contiguous_room() >= least_room;
 }
 
 TaskSender::Message& TaskSender::begin_frame() {
@@ -141,7 +144,8 @@ std::uint64_t TaskSender::publish(const Function& function, std::uint32_t items,
   frame->arena_offset = message_.arena_offset_;
   ring_head_ += header + (in_arena ? 0 : round_up(message_.size(), 64));
   frames_.push_back({ring_head_, static_cast<std::size_t>(message_.begin_ - tasks_.data()), message_.arena_offset_,
-                     message_.size(), flags, first_offset, function, std::move(descriptors)});
+                     message_.size(), items, flags, first_offset, function, std::move(descriptors)});
+  if (frame->descriptors != 0) ++frames_with_descriptors_;
   claim(sequence).word.store(Claim::pack(0, items), std::memory_order_relaxed);
   ++next_frame_;
   parent().frames.store(next_frame_, std::memory_order_release);
@@ -161,24 +165,27 @@ Claim& TaskSender::claim(std::uint64_t frame) const noexcept {
   return reinterpret_cast<Claim*>(results_.data() + ResultFileLayout::claims)[frame % max_frames];
 }
 
-std::uint32_t TaskSender::begun(std::uint64_t frame) const noexcept {
-  return Claim::next(claim(frame).word.load(std::memory_order_acquire));
+std::uint32_t TaskSender::begun(std::uint64_t sequence) const noexcept {
+  return std::min(Claim::next(claim(sequence).word.load(std::memory_order_acquire)), frame(sequence).items);
 }
 
 std::int64_t TaskSender::begun_at(std::uint64_t frame) const noexcept {
   return claim(frame).begun_at.load(std::memory_order_relaxed);
 }
 
-std::uint32_t TaskSender::take_back(std::uint64_t frame, std::uint32_t keep) noexcept {
-  std::atomic<std::uint64_t>& word = claim(frame).word;
+std::uint32_t TaskSender::take_back(std::uint64_t sequence, std::uint32_t keep) noexcept {
+  std::atomic<std::uint64_t>& word = claim(sequence).word;
+  std::uint32_t& items = frame(sequence).items;
   // A worker that keeps changing the word would keep us here: after a few tries it is left with what it has.
   std::uint64_t seen = word.load(std::memory_order_acquire);
   for (int tries = 0; tries < 100; ++tries) {
     const std::uint32_t limit = std::max(keep, Claim::next(seen));
-    if (limit >= Claim::limit(seen)) return Claim::limit(seen);
-    if (word.compare_exchange_weak(seen, Claim::pack(Claim::next(seen), limit), std::memory_order_acq_rel)) return limit;
+    if (limit >= items) break;
+    if (!word.compare_exchange_weak(seen, Claim::pack(Claim::next(seen), limit), std::memory_order_acq_rel)) continue;
+    items = limit;
+    break;
   }
-  return Claim::limit(seen);
+  return items;
 }
 
 TaskSender::Sent TaskSender::sent(std::uint64_t sequence) {
@@ -202,9 +209,11 @@ std::uint64_t TaskSender::passed() const {
 void TaskSender::release_frame() noexcept {
   Frame& f = frames_.front();
   if (f.arena_offset != 0) arena_.free(f.arena_offset);
+  if (!f.descriptors.empty()) --frames_with_descriptors_;
   ring_tail_ = f.ring_end;
   frames_.pop_front();
   ++first_frame_;
+  told_results_ = false;
 }
 
 bool TaskSender::next_result(Result& result) {
@@ -226,20 +235,14 @@ bool TaskSender::next_result(Result& result) {
     asm volatile("" : "+m"(frame));
     told_results_ = false;
     if (frame.kind == ResultFrame::wrap) {
-      if (available < to_end) Reader::fail("a result ring that wraps too early");
+      if (available < to_end || position == 0) Reader::fail("a result ring that wraps too early");
       result_bytes_read_ += to_end;
       continue;
     }
     if (frame.kind > ResultFrame::arguments_taken) Reader::fail("a result of no known kind");
     std::size_t size = sizeof frame;
     if (frame.in_arena) {
-      const std::size_t begin = ResultFileLayout::arena;
-      const std::size_t file_size = result_file_.size();
-      if (frame.arena_offset < begin || frame.arena_offset > file_size || frame.arena_offset % message_alignment != 0 ||
-          frame.message_size > file_size - frame.arena_offset)
-        Reader::fail("a result outside of its arena");
-      if (frame.arena_offset + frame.message_size > results_.size()) results_.resize(file_size);
-      result.message = {results_.data() + frame.arena_offset, static_cast<std::size_t>(frame.message_size)};
+      result.message = large_message(frame);
     } else {
       if (frame.message_size > inline_message_bytes) Reader::fail("a result that is too long");
       size += round_up(static_cast<std::size_t>(frame.message_size), 8);
@@ -259,11 +262,31 @@ bool TaskSender::next_result(Result& result) {
   }
 }
 
+std::span<const std::byte> TaskSender::large_message(const ResultFrame& result) {
+  const std::size_t file_size = result_file_.size();
+  if (result.arena_offset < ResultFileLayout::arena || result.arena_offset > file_size ||
+      result.arena_offset % message_alignment != 0 || result.message_size > file_size - result.arena_offset)
+    Reader::fail("a result outside of its arena");
+  if (result.arena_offset + result.message_size > results_.size()) {
+    try {
+      results_.resize(file_size);
+    } catch (const std::system_error&) {
+      Reader::fail("a result that is too large to be mapped");
+    }
+  }
+  return {results_.data() + result.arena_offset, static_cast<std::size_t>(result.message_size)};
+}
+
 void TaskSender::receive_descriptors(std::uint32_t count, std::vector<Descriptor>& into) {
   std::uint64_t number;
   ReceivedDescriptors received;
-  const Transfer transfer = receive_with_descriptors(socket_.get(), std::as_writable_bytes(std::span(&number, 1)), received);
-  if (!transfer || received.descriptors.size() != count)
+  bool arrived = false;
+  try {
+    arrived = bool(receive_with_descriptors(socket_.get(), std::as_writable_bytes(std::span(&number, 1)), received));
+  } catch (const std::system_error&) {
+    // A message that it did not send with the library.
+  }
+  if (!arrived || received.descriptors.size() != count)
     Reader::fail(received.lost ? "no free descriptor for what a result brought" : "a result without its descriptors");
   into = std::move(received.descriptors);
 }
@@ -272,6 +295,7 @@ void TaskSender::results_done() {
   if (told_results_) return;
   told_results_ = true;
   parent().results_read.store(results_read_, std::memory_order_relaxed);
+  parent().frames_released.store(first_frame_, std::memory_order_relaxed);
   parent().result_bytes_read.store(result_bytes_read_, std::memory_order_release);
   wake_worker();
 }
@@ -280,7 +304,8 @@ bool TaskSender::sleep_until_result(std::uint64_t results) noexcept {
   parent().ring_at.store(results, std::memory_order_relaxed);
   parent().sleep.store(++sleeps_, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return worker().result_bytes.load(std::memory_order_seq_cst) == result_bytes_read_;
+  return worker().result_bytes.load(std::memory_order_seq_cst) == result_bytes_read_ &&
+         worker().frames_passed.load(std::memory_order_seq_cst) <= first_frame_;
 }
 
 void TaskSender::awake() noexcept { parent().sleep.store(0, std::memory_order_relaxed); }

@@ -41,8 +41,11 @@ class TaskSender {
   class Message final : public Writer {
    public:
     explicit Message(TaskSender& sender) : Writer(nullptr, 0), sender_(sender) {}
-    /// Forgets what was written beyond `size`.
-    void rewind(std::size_t size) { current_ = begin_ + size; }
+    /// Forgets what was written beyond `size`, and all but so many descriptors.
+    void rewind(std::size_t size, std::size_t descriptor_count) {
+      current_ = begin_ + size;
+      descriptors().resize(descriptor_count);
+    }
 
    private:
     friend class TaskSender;
@@ -80,10 +83,10 @@ class TaskSender {
     std::vector<Descriptor>& descriptors;
   };
   Sent sent(std::uint64_t frame);
-  /// The worker has copied the arguments: their memory in the arena is free.
+  /// The worker has copied the arguments, or will not look at them: their memory in the arena is free.
   void arguments_taken(std::uint64_t frame) noexcept;
-  /// How many frames the worker has done with. Look at this before the results: those of a passed frame are all there.
-  /// Throws `DecodeError` if that cannot be.
+  /// How many frames the worker has done with, those included whose last result was read before. Throws `DecodeError` if
+  /// that cannot be.
   std::uint64_t passed() const;
   /// Frees the memory of the oldest frame, which the worker has passed.
   void release_frame() noexcept;
@@ -108,7 +111,7 @@ class TaskSender {
   // Sleeping.
 
   /// From now on the worker rings when it has published so many results in all, or has nothing left to do. False if
-  /// there are results now.
+  /// there are results, or passed frames, now.
   bool sleep_until_result(std::uint64_t results) noexcept;
   void awake() noexcept;
 
@@ -125,6 +128,7 @@ class TaskSender {
     std::size_t message_offset;  // in the task file
     std::size_t arena_offset;    // 0: in the ring
     std::size_t message_size;
+    std::uint32_t items;  // left to the worker
     std::uint32_t flags, first_offset;
     Function function;
     std::vector<Descriptor> descriptors;
@@ -133,8 +137,10 @@ class TaskSender {
   WorkerWords& worker() const noexcept { return *reinterpret_cast<WorkerWords*>(results_.data()); }
   Claim& claim(std::uint64_t frame) const noexcept;
   Frame& frame(std::uint64_t sequence) { return frames_[static_cast<std::size_t>(sequence - first_frame_)]; }
+  const Frame& frame(std::uint64_t sequence) const { return frames_[static_cast<std::size_t>(sequence - first_frame_)]; }
   std::size_t contiguous_room() const noexcept;
   void wake_worker();
+  std::span<const std::byte> large_message(const ResultFrame& result);
   void receive_descriptors(std::uint32_t count, std::vector<Descriptor>& into);
 
   MemoryFile task_file_, result_file_;
@@ -147,6 +153,7 @@ class TaskSender {
   std::uint64_t first_frame_ = 0;  // the sequence number of frames_[0]
   std::uint64_t next_frame_ = 0;
   std::uint64_t ring_head_ = 0, ring_tail_ = 0;
+  unsigned frames_with_descriptors_ = 0;
 
   struct FreeDeleter {
     void operator()(std::byte* memory) const noexcept;

@@ -89,8 +89,8 @@ class BranchGroup {
   bool stopped_ = false;
 };
 
-/// A task as a member of a group. Its result is kept as a `V`: `R` itself, or the value that a reference refers to.
-template <class R, class V = ResultValue<R>>
+/// A task as a member of a group.
+template <class R>
 class Branch final : public BranchBase, private TaskRunner<R> {
  public:
   /// `under_way`: the work has begun already, so it must be stopped even when its result is not wanted any more.
@@ -105,46 +105,48 @@ class Branch final : public BranchBase, private TaskRunner<R> {
   void stop() noexcept override { context().cancel(); }
 
   /// After the end, once: the value moved out, or the error thrown.
-  V take() {
+  R take() {
     if (error_) std::rethrow_exception(std::move(error_));
-    if constexpr (std::is_reference_v<V>)
-      return static_cast<V>(**value_);
-    else if constexpr (!std::is_void_v<V>)
+    if constexpr (std::is_reference_v<R>)
+      return static_cast<R>(**value_);
+    else if constexpr (!std::is_void_v<R>)
       return std::move(*value_);
+  }
+  ResultValue<R> take_value() {
+    if constexpr (std::is_void_v<R>) {
+      take();
+      return {};
+    } else {
+      return take();
+    }
   }
 
  private:
   static void task_ended(TaskRunner<R>& runner) {
     auto& self = static_cast<Branch&>(runner);
     try {
-      self.keep(self.take_outcome());
+      Outcome<R> outcome = self.take_outcome();
+      if (outcome.has_error())
+        self.error_ = outcome.error();
+      else
+        self.value_.emplace(std::move(outcome.value()));
     } catch (...) {
       self.error_ = std::current_exception();
     }
-    // What a reference refers to may live in the frame.
-    if constexpr (!std::is_reference_v<V>) self.free_frame();
+    self.free_frame();
     self.group_->ended(self);
   }
 
-  void keep(Outcome<R> outcome) {
-    if (outcome.has_error())
-      error_ = outcome.error();
-    else if constexpr (std::is_reference_v<R> && !std::is_reference_v<V>)
-      value_.emplace(static_cast<R>(*outcome.value()));
-    else
-      value_.emplace(std::move(outcome.value()));
-  }
-
-  std::optional<Stored<V>> value_;
+  std::optional<Stored<R>> value_;
   bool under_way_;
 };
 
-/// An argument of a combinator, ready to start.
+/// An argument of a combinator that gives values, ready to start.
 template <Combinable A>
 auto make_branch(A&& awaitable, const char* name) {
-  using R = await_result_t<A>;
-  constexpr bool under_way = is_future<std::remove_reference_t<A>>;
-  return Branch<R>(to_task(std::forward<A>(awaitable)), name, under_way);
+  using Result = await_result_t<A>;
+  using R = std::conditional_t<std::is_reference_v<Result>, ResultValue<Result>, Result>;
+  return Branch<R>(to_task<R>(std::forward<A>(awaitable)), name, is_future<std::remove_reference_t<A>>);
 }
 
 }  // namespace cofork::detail

@@ -8,7 +8,9 @@
 #include <coroutine>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -256,27 +258,35 @@ class PromiseHandle {
   ~PromiseHandle() { give_up(); }
 
   /// A handle on the future of this promise.
-  Future<T> future() const { return FutureAccess::make<T>(state_); }
+  Future<T> future() const {
+    state();
+    return FutureAccess::make<T>(state_);
+  }
 
   /// The work begins: from now on `cancel()` is refused. False if it was cancelled before, and then nothing is to be done.
   /// `InvalidStateError` the second time.
-  bool set_running_or_notify_cancel() { return state_->set_running(); }
+  bool set_running_or_notify_cancel() { return state().set_running(); }
 
   /// Ends the future with an exception. `InvalidStateError` if it is done or cancelled.
   void set_exception(std::exception_ptr error) {
-    state_->check_settable();
+    state().check_settable();
     if (!error) throw std::invalid_argument("Promise::set_exception: no exception");
-    state_->finish_error(std::move(error));
+    state().finish_error(std::move(error));
   }
 
  protected:
-  IntrusivePtr<PromiseState<T>> state_;
+  PromiseState<T>& state() const {
+    if (!state_) throw InvalidStateError("this promise was moved from");
+    return *state_;
+  }
 
  private:
   void give_up() noexcept {
     if (state_ && !state_->done())
       state_->finish_error(std::make_exception_ptr(InvalidStateError("the promise was destroyed without a result")));
   }
+
+  IntrusivePtr<PromiseState<T>> state_;
 };
 }  // namespace detail
 
@@ -288,8 +298,11 @@ class Promise : public detail::PromiseHandle<T> {
  public:
   /// Ends the future with `value`. `InvalidStateError` if it is done or cancelled.
   void set_result(T value) {
-    this->state_->check_settable();
-    this->state_->finish_value(std::forward<T>(value));
+    this->state().check_settable();
+    if constexpr (std::is_reference_v<T>)
+      this->state().finish_value(std::addressof(value));
+    else
+      this->state().finish_value(std::move(value));
   }
 };
 
@@ -298,8 +311,8 @@ class Promise<void> : public detail::PromiseHandle<void> {
  public:
   /// Ends the future. `InvalidStateError` if it is done or cancelled.
   void set_result() {
-    state_->check_settable();
-    state_->finish_value();
+    state().check_settable();
+    state().finish_value();
   }
 };
 

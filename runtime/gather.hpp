@@ -38,7 +38,7 @@ Task<std::tuple<ResultValue<R>...>> gather_branches(Branch<R>... branches) {
   (group.start(branches), ...);
   co_await group;
   group.check();
-  co_return std::tuple<ResultValue<R>...>(branches.take()...);
+  co_return std::tuple<ResultValue<R>...>(branches.take_value()...);
 }
 
 template <class T>
@@ -73,7 +73,7 @@ Task<> gather_states(FutureSet::States states);
 /// `asyncio.gather`, which leaves the others running after an error.
 template <detail::Combinable... A>
 requires(sizeof...(A) > 1) Task<std::tuple<detail::ResultValue<await_result_t<A>>...>> gather(A&&... awaitables) {
-  return detail::gather_branches<await_result_t<A>...>(detail::make_branch(std::forward<A>(awaitables), "gather")...);
+  return detail::gather_branches(detail::make_branch(std::forward<A>(awaitables), "gather")...);
 }
 
 /// The same for a number of tasks known only at run time; of none the result is there at once.

@@ -1,7 +1,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cofork/runtime/loop_handles.hpp>
 #include <cstdint>
@@ -108,11 +107,14 @@ void LoopHandles::turn(bool may_block, const Clock::time_point* deadline) {
   if (deadline && (*deadline < armed_for_ || !uv_is_active(reinterpret_cast<uv_handle_t*>(&timer_)))) {
     // libuv counts whole milliseconds from its own cached time: never wake before the deadline.
     uv_update_time(loop_);
-    const auto left = std::max(*deadline - Clock::now(), Clock::duration::zero());
+    const Clock::time_point now = Clock::now();
+    const Clock::duration left = *deadline > now ? *deadline - now : Clock::duration::zero();
     const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(left).count();
     const auto on_timer = [](uv_timer_t* timer) {
       auto* self = static_cast<LoopHandles*>(timer->data);
       self->on_timer_(self->argument_);
+      // Until 1.45 timers run before the poll, which would go on to block although there is something to do now.
+      uv_stop(timer->loop);
     };
     check_uv(uv_timer_start(&timer_, on_timer, static_cast<std::uint64_t>(milliseconds), 0), "uv_timer_start");
     armed_for_ = *deadline;

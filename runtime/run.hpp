@@ -18,7 +18,7 @@ bool drive(Loop& loop, Context& main, const bool& main_ended);
 template <class T>
 class MainTask : private TaskRunner<T> {
  public:
-  explicit MainTask(Task<T>&& task) noexcept : TaskRunner<T>(std::move(task), "main", &MainTask::ended) {}
+  explicit MainTask(Task<T>&& task) : TaskRunner<T>(std::move(task), "main", &MainTask::ended) {}
 
   T run(uv_loop_s* borrowed) {
     bool interrupted;
@@ -53,9 +53,9 @@ inline constexpr bool is_task<Task<T>> = true;
 
 }  // namespace detail
 
-/// Runs `main` on a fresh loop on this thread and gives its result (`asyncio.run`). When `main` ends, everything that was
-/// spawned and still runs is cancelled and awaited, every pool that is still open is closed as its destructor does, and
-/// the loop is closed.
+/// Runs `main` on a fresh loop on this thread and gives its result (`asyncio.run`). When `main` ends, everything that
+/// was spawned and still runs is cancelled and awaited, every pool that is still open is closed as its destructor does,
+/// and the loop is closed.
 ///
 /// SIGINT cancels `main`; when that then ends with the `CancelledError`, `run` throws `KeyboardInterrupt`. A second
 /// SIGINT kills the program. That is so in the main thread, unless the program handles or ignores SIGINT itself.
@@ -68,10 +68,8 @@ T run(Task<T> main) {
 
 /// The same for a callable that returns a task; the callable, with its captures, lives until the end.
 template <class F>
-  requires detail::is_task<std::remove_cvref_t<std::invoke_result_t<F&>>>
-auto run(F main) {
-  return run(main());
-}
+requires detail::is_task<std::remove_cvref_t<std::invoke_result_t<F&>>>
+auto run(F main) { return run(main()); }
 
 /// The same on a libuv loop of the caller's, which stays open, with whatever handles of theirs it has.
 template <class T>

@@ -34,7 +34,7 @@ template <class Variant, std::size_t... index, class... R>
 Variant take_winner(std::index_sequence<index...>, const BranchBase* winner, Branch<R>&... branches) {
   std::optional<Variant> result;
   const auto take_if = [&]<std::size_t i>(std::in_place_index_t<i> place, auto& branch) {
-    if (&branch == winner) result.emplace(place, branch.take());
+    if (&branch == winner) result.emplace(place, branch.take_value());
   };
   (take_if(std::in_place_index<index>, branches), ...);
   if (!result) throw CancelledError();
@@ -63,7 +63,7 @@ Task<std::variant<ResultValue<R>...>> select_branches(Branch<R>... branches) {
 /// Python: `asyncio.wait(..., return_when=FIRST_COMPLETED)` and cancelling the rest.
 template <detail::Combinable... A>
 requires(sizeof...(A) > 0) Task<std::variant<detail::ResultValue<await_result_t<A>>...>> select(A&&... awaitables) {
-  return detail::select_branches<await_result_t<A>...>(detail::make_branch(std::forward<A>(awaitables), "select")...);
+  return detail::select_branches(detail::make_branch(std::forward<A>(awaitables), "select")...);
 }
 
 }  // namespace cofork

@@ -35,7 +35,7 @@ Task<await_result_t<A>> shield(A&& awaitable) {
     return detail::shield_future<typename std::remove_reference_t<A>::value_type, !std::is_lvalue_reference_v<A>>(
         detail::shared_state(awaitable));
   else
-    return detail::shield_task(detail::to_task(std::forward<A>(awaitable)));
+    return detail::shield_task(detail::to_task<await_result_t<A>>(std::forward<A>(awaitable)));
 }
 
 }  // namespace cofork

@@ -8,7 +8,10 @@ bool SleepAwaiter::suspend(std::coroutine_handle<> handle, Context* context) {
     return false;
   }
   node_.suspend(handle, context, "sleep", &SleepAwaiter::on_cancel);
-  node_.start(deadline_, &SleepAwaiter::on_expiry);
+  if (deadline_ <= Clock::now())
+    node_.resume_later();
+  else
+    node_.start(deadline_, &SleepAwaiter::on_expiry);
   return true;
 }
 

@@ -12,8 +12,7 @@ namespace detail {
 template <class T>
 class SpawnedTask : public FutureState<T>, private TaskRunner<T> {
  public:
-  SpawnedTask(Task<T>&& task, const char* name) noexcept
-      : TaskRunner<T>(std::move(task), name, &SpawnedTask::ended) {}
+  SpawnedTask(Task<T>&& task, const char* name) : TaskRunner<T>(std::move(task), name, &SpawnedTask::ended) {}
 
   /// Starts in the next turn, in a context below `parent`.
   void start(Context& parent) {
@@ -83,8 +82,8 @@ class SpawnedTask : public FutureState<T>, private TaskRunner<T> {
 
 /// Runs `task` concurrently on the current loop (`asyncio.create_task`); it starts in the next turn. The future's
 /// `cancel()` and `kill()` cancel the coroutine, which then throws `CancelledError` where it waits; one that has not
-/// started never does. Dropping the future detaches the task: it runs on until it ends or `run()` does, which cancels it,
-/// and an exception it ends with then goes unseen. `std::logic_error` where no loop is running.
+/// started never does. Dropping the future detaches the task: it runs on until it ends or `run()` does, which cancels
+/// it, and an exception it ends with then goes unseen. `std::logic_error` where no loop is running.
 template <class T>
 Future<T> spawn(Task<T> task) {
   Loop& loop = Loop::current();

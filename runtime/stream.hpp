@@ -105,13 +105,15 @@ class GeneratorSource final : public StreamSource<T> {
 
   bool ready() override { return !frame_ || frame_.promise().value || frame_.handle().done(); }
 
-  bool wait(Waiter&, std::coroutine_handle<> consumer, Context* context) override {
+  bool wait(Waiter& waiter, std::coroutine_handle<> consumer, Context* context) override {
     GeneratorPromise<T>& promise = frame_.promise();
     if (promise.continuation) throw std::logic_error("Stream::next: another coroutine already waits for this stream");
     promise.context = context;
     frame_.handle().resume();
     if (ready()) return false;
     promise.continuation = consumer;
+    waiter.suspend(consumer, nullptr, "a stream", nullptr);
+    consumer_ = &waiter;
     return true;
   }
 
@@ -124,11 +126,16 @@ class GeneratorSource final : public StreamSource<T> {
     return std::nullopt;
   }
 
-  void close() noexcept override { frame_.reset(); }
-  void abandon_wait() noexcept override { close(); }
+  void close() noexcept override {
+    const bool waiting = frame_ && frame_.promise().continuation;
+    frame_.reset();
+    if (waiting && current_loop) consumer_->resume_later();
+  }
+  void abandon_wait() noexcept override { frame_.reset(); }
 
  private:
   FrameOwner<GeneratorPromise<T>> frame_;
+  Waiter* consumer_ = nullptr;  // while the promise has a continuation
 };
 
 template <class T>
@@ -184,7 +191,7 @@ class [[nodiscard("a stream that is dropped is closed")]] Stream {
   detail::NextAwaiter<T> next() { return detail::NextAwaiter<T>(source()); }
 
   /// Stops the producer: outstanding work is cancelled, a coroutine is destroyed where it is suspended. The stream is at
-  /// its end then. The destructor does the same.
+  /// its end then, also for a coroutine that waits for it. The destructor does the same.
   void close() {
     if (source_) source_->close();
   }

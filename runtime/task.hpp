@@ -3,6 +3,7 @@
 
 #include <cofork/runtime/awaitable.hpp>
 #include <cofork/runtime/context.hpp>
+#include <cofork/runtime/errors.hpp>
 #include <cofork/runtime/frame_allocator.hpp>
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/outcome.hpp>
@@ -26,7 +27,8 @@ class TaskRunner;
 /// What the promises of all the library's coroutines have in common.
 class PromiseBase : public ContextHolder {
  public:
-  /// Who is resumed at the end; null while the awaiter is still starting the coroutine on its own stack, and looks itself.
+  /// Who is resumed at the end; null while the awaiter is still starting the coroutine on its own stack, and looks
+  /// itself.
   std::coroutine_handle<> continuation;
 
   static void* operator new(std::size_t size) { return FrameAllocator::allocate(size); }
@@ -81,10 +83,8 @@ class TaskPromise : public TaskPromiseBase<T> {
  public:
   Task<T> get_return_object() noexcept;
   template <class U = T>
-    requires std::is_convertible_v<U&&, T>
-  void return_value(U&& value) {
-    this->outcome.set_value(std::forward<U>(value));
-  }
+  requires std::is_convertible_v<U&&, T>
+  void return_value(U&& value) { this->outcome.set_value(std::forward<U>(value)); }
 };
 
 template <>
@@ -93,6 +93,8 @@ class TaskPromise<void> : public TaskPromiseBase<void> {
   Task<void> get_return_object() noexcept;
   void return_void() noexcept { outcome.set_value(); }
 };
+
+[[noreturn]] inline void throw_no_task() { throw InvalidStateError("this task was awaited before, or moved from"); }
 
 /// Owns a coroutine's frame.
 template <class Promise>
@@ -125,17 +127,18 @@ class FrameOwner {
 
 /// A coroutine that gives a `T`, or an exception. It starts when it is awaited, in the context of the coroutine that
 /// awaits it, and its result moves out to there: `T value = co_await std::move(task)`, or `co_await function()`. It is
-/// awaited once. Destroying a task that never started frees its arguments; cancelling the awaiter cancels it.
+/// awaited once, `InvalidStateError` the second time. Destroying a task that never started frees its arguments;
+/// cancelling the awaiter cancels it.
 template <class T>
 class [[nodiscard("a task does nothing until it is awaited: co_await it")]] Task {
  public:
   using promise_type = detail::TaskPromise<T>;
   using value_type = T;
 
-  Task(Task&&) noexcept = default;
+  Task(Task &&) noexcept = default;
   Task& operator=(Task&&) noexcept = default;
 
-  detail::TaskAwaiter<T> operator co_await() && noexcept;
+  detail::TaskAwaiter<T> operator co_await()&& noexcept;
 
  private:
   friend class detail::TaskPromise<T>;
@@ -157,8 +160,8 @@ inline Task<void> TaskPromise<void>::get_return_object() noexcept {
   return Task<void>(std::coroutine_handle<TaskPromise>::from_promise(*this));
 }
 
-/// Starts the task on the awaiter's own stack: what ends without waiting costs a call, and a loop of such awaits needs no
-/// tail call to run in constant space.
+/// Starts the task on the awaiter's own stack: what ends without waiting costs a call, and a loop of such awaits needs
+/// no tail call to run in constant space.
 template <class T>
 class [[nodiscard]] TaskAwaiter {
  public:
@@ -190,6 +193,8 @@ class [[nodiscard]] TaskAwaiter {
 
  private:
   bool start() {
+    if (!frame_) [[unlikely]]
+      throw_no_task();
     frame_.promise().context = context_;
     if (stack_is_deep() && current_loop) {
       current_loop->defer(frame_.handle());

@@ -124,7 +124,7 @@ Task<await_result_t<std::invoke_result_t<F&, TaskGroup&>>> with_task_group(F bod
   detail::Context* const parent = co_await detail::ThisContext{};
   detail::TaskGroupState state(parent);
   TaskGroup group(state);
-  detail::Branch<R, R> main(detail::call_body<R>(body, group), "task group's body");
+  detail::Branch<R> main(detail::call_body<R>(body, group), "task group's body");
   const detail::ChildrenGuard guard(state);
   state.start_body(main);
   co_await state;

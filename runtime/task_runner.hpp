@@ -1,4 +1,5 @@
-// Runs one task in a context of its own and tells its owner when it has ended: below `run`, `spawn` and every combinator.
+// Runs one task in a context of its own and tells its owner when it has ended: below `run`, `spawn` and every
+// combinator.
 #pragma once
 
 #include <cofork/runtime/task.hpp>
@@ -28,8 +29,10 @@ class TaskRunner : private CallbackFrame {
   /// `ended` is called once, as the last act of the task: it may destroy the runner.
   using Ended = void (*)(TaskRunner&);
 
-  TaskRunner(Task<T>&& task, const char* name, Ended ended) noexcept
-      : CallbackFrame(&TaskRunner::resumed), context_(name), frame_(std::move(task.frame_)), ended_(ended) {}
+  TaskRunner(Task<T>&& task, const char* name, Ended ended)
+      : CallbackFrame(&TaskRunner::resumed), context_(name), frame_(std::move(task.frame_)), ended_(ended) {
+    if (!frame_) throw_no_task();
+  }
   /// Only before it starts.
   TaskRunner(TaskRunner&& other) noexcept
       : CallbackFrame(&TaskRunner::resumed),

@@ -29,8 +29,8 @@ Task<R> await_owned(A awaitable) {
 }
 
 /// Shares the state, so that the future itself may be moved or dropped meanwhile.
-template <class T>
-Task<std::add_lvalue_reference_t<T>> await_borrowed(IntrusivePtr<FutureState<T>> state) {
+template <class R, class T>
+Task<R> await_borrowed(IntrusivePtr<FutureState<T>> state) {
   co_return co_await FutureAwaiter<T, false>(std::move(state));
 }
 
@@ -39,14 +39,15 @@ IntrusivePtr<FutureState<T>> shared_state(const Future<T>& future) {
   return IntrusivePtr<FutureState<T>>(&FutureAccess::state(future));
 }
 
-template <Combinable A>
-Task<await_result_t<A>> to_task(A&& awaitable) {
-  if constexpr (std::is_same_v<A, Task<await_result_t<A>>>)
+/// `R` is what the awaitable gives, or its value where that is a reference.
+template <class R, Combinable A>
+Task<R> to_task(A&& awaitable) {
+  if constexpr (std::is_same_v<A, Task<R>>)
     return std::move(awaitable);
   else if constexpr (std::is_lvalue_reference_v<A>)
-    return await_borrowed(shared_state(awaitable));
+    return await_borrowed<R>(shared_state(awaitable));
   else
-    return await_owned<await_result_t<A>, A>(std::move(awaitable));
+    return await_owned<R, A>(std::move(awaitable));
 }
 
 }  // namespace cofork::detail

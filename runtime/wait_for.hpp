@@ -36,7 +36,7 @@ class TimeLimit {
 };
 
 template <class R>
-Task<R> wait_for_branch(Branch<R, R> work, std::chrono::nanoseconds limit) {
+Task<R> wait_for_branch(Branch<R> work, std::chrono::nanoseconds limit) {
   Context* const parent = co_await ThisContext{};
   BranchGroup group(parent, "wait_for");
   TimeLimit time_limit(work.context(), limit);
@@ -65,7 +65,7 @@ Task<R> wait_for_branch(Branch<R, R> work, std::chrono::nanoseconds limit) {
 template <detail::Combinable A>
 Task<await_result_t<A>> wait_for(A&& awaitable, std::chrono::nanoseconds limit) {
   using R = await_result_t<A>;
-  return detail::wait_for_branch<R>(detail::Branch<R, R>(detail::to_task(std::forward<A>(awaitable)), "wait_for"),
+  return detail::wait_for_branch<R>(detail::Branch<R>(detail::to_task<R>(std::forward<A>(awaitable)), "wait_for"),
                                     limit);
 }
 
