@@ -85,7 +85,7 @@ if $all; then
   if command -v clang++-19 >/dev/null; then
     stage "asan-clang" preset asan-clang
     stage "headers alone, clang" clang_headers
-    stage "tsan-clang" preset tsan-clang
+    stage "tsan-clang" preset tsan-clang -DCOFORK_BUILD_SAMPLES=OFF
   else
     for name in asan-clang "headers alone, clang" tsan-clang; do
       skip "$name" "there is no clang++-19 here"

@@ -1,4 +1,5 @@
 #include <cofork/executors/after_fork.hpp>
+#include <cofork/runtime/loop.hpp>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -10,13 +11,11 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
-#include <stdexcept>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -27,10 +26,6 @@ extern "C" int __cxa_at_quick_exit(void (*)(void*), void*);
 
 namespace cofork::detail {
 namespace {
-
-using Hook = void (*)();
-std::array<std::atomic<Hook>, 16> hooks;
-std::atomic<std::size_t> hook_count = 0;
 
 void reset_signal_dispositions() noexcept {
   struct sigaction standard = {};
@@ -136,15 +131,6 @@ StandardDescriptorsOpen::StandardDescriptorsOpen() {
   }
 }
 
-void add_after_fork(Hook hook) {
-  const std::size_t index = hook_count.fetch_add(1);
-  if (index >= hooks.size()) {
-    hook_count = hooks.size();
-    throw std::length_error("too many after-fork hooks");
-  }
-  hooks[index] = hook;
-}
-
 void flush_standard_streams() noexcept {
   try {
     std::cout.flush();
@@ -156,9 +142,7 @@ void flush_standard_streams() noexcept {
 }
 
 void enter_child(const ChildOptions& options) noexcept {
-  for (const auto& hook : hooks) {
-    if (const Hook function = hook.load()) function();
-  }
+  forget_loop();
   reset_signal_dispositions();
   if (options.own_group) ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, options.death_signal);

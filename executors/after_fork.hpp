@@ -33,10 +33,6 @@ class StandardDescriptorsOpen {
   std::array<ipc::Descriptor, 3> held_;
 };
 
-/// Adds a function that every child calls first in `enter_child`: to forget thread-local pointers to the parent's loop
-/// and the like. It must be safe to call twice. At most 16 can be added (std::length_error).
-void add_after_fork(void (*hook)());
-
 /// Flushes C and C++ standard streams: before a fork, so that nothing is written twice, and before `_exit`.
 void flush_standard_streams() noexcept;
 
@@ -48,7 +44,7 @@ struct ChildOptions {
   bool null_stdin = true;            ///< Standard input becomes /dev/null.
 };
 
-/// Makes a fresh process of a forked child: runs the hooks, sets every signal to its default (SIGPIPE too: a worker
+/// Makes a fresh process of a forked child: forgets the parent's loop, sets every signal to its default (SIGPIPE too: a worker
 /// whose standard output is gone ends like any program; descriptors of the library are written with MSG_NOSIGNAL),
 /// joins its own group, closes foreign descriptors, and ends at once if the parent is already gone. Standard
 /// descriptors that the parent had closed become /dev/null. Signals stay blocked: call `unblock_signals` when ready for

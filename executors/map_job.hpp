@@ -126,11 +126,16 @@ class MapResults : public MapJobBase {
  public:
   std::optional<Stored<R>> take_next() {
     if (!this->check_next()) return std::nullopt;
-    Outcome<R> outcome = std::move(results_.front());
+    if (results_.front().has_error()) {
+      const std::exception_ptr error = results_.front().error();
+      results_.pop_front();
+      this->taken();
+      std::rethrow_exception(error);
+    }
+    std::optional<Stored<R>> value(std::move(results_.front().value()));
     results_.pop_front();
     this->taken();
-    if (outcome.has_error()) std::rethrow_exception(outcome.error());
-    return std::move(outcome.value());
+    return value;
   }
 
  protected:

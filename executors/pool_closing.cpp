@@ -10,7 +10,7 @@ namespace cofork::detail {
 namespace {
 
 // An idle worker that was told to leave, and does not, is killed.
-constexpr std::chrono::seconds time_to_leave{5};
+constexpr std::chrono::seconds time_to_leave{2};
 
 /// Waits until a pool has ended. Cancelling it ends the wait; the pool goes on closing.
 class EndAwaiter {

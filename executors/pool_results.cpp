@@ -108,15 +108,14 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
   try {
     if (result.kind == ipc::ResultFrame::value) {
       piece.value(item, reader);
-      ++stats_.completed;
-    } else {
-      piece.failed(item, decode_exception(reader));
-      ++stats_.failed;
+      if (!piece.belongs_to_worker()) ++stats_.completed;
+      return;
     }
+    piece.failed(item, decode_exception(reader));
   } catch (...) {
     piece.failed(item, std::current_exception());
-    ++stats_.failed;
   }
+  if (!piece.belongs_to_worker()) ++stats_.failed;
 }
 
 // Sleeping.
@@ -186,11 +185,13 @@ void PoolCore::end_nap() {
   });
   for (PoolWorker& worker : workers_) {
     if (worker.condemned || !worker.has_more()) continue;
+    // As long as its initializer runs, another worker would have to wait for its own.
+    const bool ready = worker.proven || !make_initializer_;
     const bool slow = worker.quiet_naps > 0 && helper && worker.executing();
-    if (slow || (worker.quiet_naps >= most_quiet_naps && worker.proven))
+    if (ready && (slow || worker.quiet_naps >= most_quiet_naps))
       take_back_all(worker);
     else
-      another = true;
+      another |= ready;
   }
   if (another) start_nap();
   schedule();

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cofork/executors/after_fork.hpp>
+#include <cofork/executors/function_id.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
 #include <csignal>
 #include <cstdio>
@@ -240,6 +241,7 @@ void warn_about_threads() {
 
 TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name) {
   warn_about_threads();
+  remember_modules();
   flush_standard_streams();
 
   const StandardDescriptorsOpen standard_descriptors;

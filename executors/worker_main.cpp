@@ -2,6 +2,7 @@
 #include <cofork/executors/exception_codec.hpp>
 #include <cofork/executors/function_id.hpp>
 #include <cofork/executors/worker_main.hpp>
+#include <cofork/ipc/large_memory.hpp>
 #include <cofork/ipc/task_receiver.hpp>
 #include <chrono>
 #include <cstdio>
@@ -12,6 +13,9 @@
 namespace cofork::detail {
 
 namespace {
+
+// Of large results and arguments, while there are tasks to do.
+constexpr std::size_t freed_memory_kept = std::size_t{1} << 30;
 
 std::int64_t now() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
@@ -107,6 +111,7 @@ bool run_frame(ipc::TaskReceiver& receiver, ipc::TaskReceiver::Frame& frame, std
 }  // namespace
 
 void worker_main(std::span<const int> descriptors) {
+  ipc::keep_freed_memory(freed_memory_kept);
   try {
     ipc::TaskReceiver receiver(descriptors);
     std::int64_t time = 0;

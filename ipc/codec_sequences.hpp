@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <cofork/ipc/codec_core.hpp>
+#include <cofork/ipc/large_memory.hpp>
 
 namespace cofork::detail {
 
@@ -46,6 +47,16 @@ C copy_unaligned(const std::byte* block, std::size_t n) {
   }
 }
 
+/// For memory that is fresh: its pages are announced before they are filled.
+template <class C>
+C copy_large(const typename C::value_type* elements, std::size_t n) {
+  C values;
+  values.reserve(n);
+  ipc::expect_filling(values.data(), n * sizeof(*elements));
+  values.insert(values.end(), elements, elements + n);
+  return values;
+}
+
 /// Strings and vectors of plain data: built from the message in one pass.
 template <class C>
 C decode_contiguous(Reader& reader) {
@@ -53,7 +64,10 @@ C decode_contiguous(Reader& reader) {
   const auto [block, n] = decode_block<T>(reader);
   const bool aligned = reinterpret_cast<std::uintptr_t>(block) % alignof(T) == 0;
   const T* const elements = reinterpret_cast<const T*>(block);
-  C values = aligned ? C(elements, elements + n) : copy_unaligned<C>(block, n);
+  // One variable for every case: g++ 12 makes it in the caller's place only then.
+  C values = !aligned                             ? copy_unaligned<C>(block, n)
+             : n * sizeof(T) >= ipc::large_memory ? copy_large<C>(elements, n)
+                                                  : C(elements, elements + n);
   asm volatile("" : : : "memory");  // as in Reader::bytes
   return values;
 }

@@ -1,4 +1,3 @@
-#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <unistd.h>
@@ -8,6 +7,7 @@
 #include <chrono>
 #include <cofork/ipc/descriptor_passing.hpp>
 #include <cofork/ipc/futex.hpp>
+#include <cofork/ipc/large_memory.hpp>
 #include <cofork/ipc/task_receiver.hpp>
 #include <cstring>
 #include <system_error>
@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t least_room = 1024;  // for a result, so that short ones do not land in the arena
 constexpr std::size_t header = sizeof(ResultFrame);
 constexpr std::chrono::microseconds spin_time{20};
-// Large messages leave memory behind that stays warm for the next one, this long.
+// Tasks leave memory behind that stays warm for the next one, this long.
 constexpr std::chrono::seconds keep_warm{1};
 
 void wait_for_socket(int socket, short events) {
@@ -49,7 +49,7 @@ void TaskReceiver::wait(F&& over) {
   for (const auto end = Clock::now() + spin_time; Clock::now() < end; ::sched_yield())
     if (over()) return;
   std::optional<std::chrono::nanoseconds> timeout;
-  if (blocks_.empty() && arena_.holds_memory()) timeout = keep_warm;
+  if (warm_) timeout = keep_warm;
   for (std::atomic<std::uint32_t>& asleep = worker().asleep;;) {
     asleep.store(1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -61,11 +61,18 @@ void TaskReceiver::wait(F&& over) {
     const auto before = Clock::now();
     futex_wait(asleep, 1, timeout);
     if (timeout && Clock::now() - before >= *timeout && asleep.load(std::memory_order_relaxed) == 1) {
-      arena_.give_back();
-      ::malloc_trim(0);
+      give_back();
       timeout.reset();
     }
   }
+}
+
+/// Memory that the latest tasks left goes back to the system.
+void TaskReceiver::give_back() {
+  free_read_results();
+  if (arena_.empty() && arena_.holds_memory()) arena_.give_back();
+  return_freed_memory();
+  warm_ = false;
 }
 
 /// Rings if the parent sleeps and has not heard this worker since; when it wanted to be woken, or, if there is anything
@@ -112,6 +119,7 @@ std::optional<TaskReceiver::Frame> TaskReceiver::next_frame() {
   }
   ring_position_ %= task_ring_bytes;
   ++next_frame_;
+  warm_ = true;
   if (frame.header.descriptors != 0) receive_descriptors(frame);
   return frame;
 }

@@ -64,6 +64,7 @@ class TaskReceiver {
   void send_descriptors(std::vector<Descriptor>& descriptors);
   void receive_descriptors(Frame& frame);
   void free_read_results();
+  void give_back();
   const ParentWords& parent() const noexcept { return *reinterpret_cast<const ParentWords*>(tasks_.data()); }
   WorkerWords& worker() const noexcept { return *reinterpret_cast<WorkerWords*>(results_.data()); }
 
@@ -80,6 +81,7 @@ class TaskReceiver {
   std::uint64_t rung_for_ = 0;
   std::uint64_t passed_ = 0;
   bool waited_ = false;
+  bool warm_ = false;  // there may be memory to give back
   struct Block {
     std::uint64_t result;
     std::size_t offset;

@@ -21,6 +21,12 @@ inline constinit thread_local Loop* current_loop = nullptr;
 /// Below this address the stack of the running coroutines is deep enough: further ones are started from the loop.
 inline constinit thread_local const char* stack_limit = nullptr;
 
+/// In a forked child: the loop that it has a copy of is the parent's.
+inline void forget_loop() noexcept {
+  current_loop = nullptr;
+  stack_limit = nullptr;
+}
+
 inline bool stack_is_deep() noexcept { return static_cast<const char*>(__builtin_frame_address(0)) < stack_limit; }
 
 class LoopHandles;

@@ -93,15 +93,11 @@ class ThreadCall final : public FutureState<R>, private ThreadRequest {
 
   void executed(bool taken_back) noexcept override {
     call_.reset();
-    if (!taken_back) finish_with(std::move(outcome_));
+    if (outcome_.has_error())
+      this->finish_error(outcome_.error());
+    else if (!taken_back)
+      this->finish_value(std::move(outcome_.value()));
     this->drop_reference();
-  }
-
-  void finish_with(Outcome<R> outcome) noexcept {
-    if (outcome.has_error())
-      this->finish_error(outcome.error());
-    else
-      this->finish_value(std::move(outcome.value()));
   }
 
   void give_up() noexcept override { cancel(); }

@@ -231,17 +231,6 @@ TEST_CASE("what a worker prints appears once, before and after its end by return
   CHECK(outcome.output == "parent;returned;stream;exited;");
 }
 
-TEST_CASE("hooks run in a child before anything else") {
-  const auto outcome = support::in_child([] {
-    static bool hook_ran = false;
-    cofork::detail::add_after_fork([] { hook_ran = true; });
-    support::require(exit_status_of([](std::span<const int>) { _exit(hook_ran ? 0 : 1); }) == 0, "in the worker");
-    support::require(!hook_ran, "not in the parent");
-  });
-  INFO(outcome.output);
-  CHECK(outcome.succeeded());
-}
-
 TEST_CASE("blocked signals are delivered when the guard is gone") {
   const auto outcome = support::in_child([] {
     counter() = 0;

@@ -31,6 +31,15 @@ int note_turn(int label) {
   return label;
 }
 
+struct Unwilling {
+  int value = 0;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    if (value < 0) throw std::runtime_error("not this one");
+    archive(value);
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a pool gives the results of functions, lambdas and coroutines") {
@@ -244,14 +253,6 @@ TEST_CASE("done callbacks may submit again and destroy the pool") {
 }
 
 TEST_CASE("an argument that cannot be encoded fails its future alone") {
-  struct Unwilling {
-    int value = 0;
-    template <class Archive>
-    void serialize(Archive& archive) {
-      if (value < 0) throw std::runtime_error("not this one");
-      archive(value);
-    }
-  };
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool(1);
     const auto value = [](Unwilling u) { return u.value; };

@@ -12,50 +12,16 @@
 #include <new>
 #include <stdexcept>
 
+#include "ipc/codec_message.hpp"
 #include "ipc/codec_shapes.hpp"
 #include "support/catch.hpp"
 
 using namespace cofork;
 using namespace cofork::ipc;
+using support::decodes;
+using support::Message;
 
 namespace {
-
-/// A message in memory of exactly its size, so that the sanitizer sees every byte read beyond it.
-class Message {
- public:
-  explicit Message(std::span<const std::byte> bytes)
-      : size_(bytes.size()),
-        memory_(static_cast<std::byte*>(::operator new (size_, std::align_val_t{message_alignment}))) {
-    std::copy(bytes.begin(), bytes.end(), memory_);
-  }
-  Message(const Message&) = delete;
-  Message& operator=(const Message&) = delete;
-  ~Message() { ::operator delete (memory_, std::align_val_t{message_alignment}); }
-  std::span<const std::byte> bytes() const { return {memory_, size_}; }
-
- private:
-  std::size_t size_;
-  std::byte* memory_;
-};
-
-template <class T>
-void decode_all(std::span<const std::byte> bytes) {
-  const Message message(bytes);
-  Reader reader(message.bytes());
-  (void)decode<T>(reader);
-  reader.finish();
-}
-
-/// Whether the bytes are a T; anything but a `DecodeError` otherwise fails the test.
-template <class T>
-bool decodes(std::span<const std::byte> bytes) {
-  try {
-    decode_all<T>(bytes);
-    return true;
-  } catch (const DecodeError&) {
-    return false;
-  }
-}
 
 struct Chain {
   std::unique_ptr<Chain> next;
@@ -92,50 +58,6 @@ class CountingMemory : public std::pmr::memory_resource {
 };
 
 }  // namespace
-
-TEST_CASE("a message cut short anywhere is a DecodeError") {
-  shapes::for_each([]<class T>(const T& value) {
-    BufferWriter writer;
-    encode(writer, value);
-    INFO(typeid(T).name());
-    for (std::size_t n = 0; n != writer.size(); ++n) {
-      INFO(n << " of " << writer.size());
-      CHECK_FALSE(decodes<T>(writer.message().first(n)));
-    }
-  });
-}
-
-TEST_CASE("bytes after the end of a message are a DecodeError") {
-  shapes::for_each([]<class T>(const T& value) {
-    BufferWriter writer;
-    encode(writer, value);
-    writer.value('x');
-    INFO(typeid(T).name());
-    CHECK_FALSE(decodes<T>(writer.message()));
-  });
-}
-
-TEST_CASE("a message with one byte changed is another value or a DecodeError") {
-  shapes::for_each([]<class T>(const T& value) {
-    BufferWriter writer;
-    encode(writer, value);
-    std::vector<std::byte> bytes(writer.message().begin(), writer.message().end());
-    std::size_t decoded = 0;
-    for (auto& byte : bytes) {
-      const std::byte kept = byte;
-      for (const int change : {0x01, 0x02, 0x80, 0x7f, 0xff}) {
-        byte = kept ^ static_cast<std::byte>(change);
-        decoded += decodes<T>(bytes);
-      }
-      for (const int replacement : {0, 1, 2, 253, 254, 255}) {
-        byte = static_cast<std::byte>(replacement);
-        decoded += decodes<T>(bytes);
-      }
-      byte = kept;
-    }
-    CHECK(decoded <= 11 * bytes.size());
-  });
-}
 
 TEST_CASE("a length that cannot be true is a DecodeError, before anything is allocated") {
   using shapes::Empty;

@@ -155,21 +155,24 @@ struct cofork::Codec<shapes::Matrix> {
 
 namespace shapes {
 
-/// Calls `visit` with an initializer list of examples of each shape; a shape's first example is its default.
+/// Calls a visitor with one value after the other of a type; they are made one call at a time to spare the compiler a
+/// function with hundreds of temporaries.
 template <class Visit>
-void for_each(Visit visit) {
-  using namespace std::chrono_literals;
-  using std::string;
-  const auto move_only = [](auto... values) {
-    std::vector<std::unique_ptr<string>> made;
-    (made.push_back(std::make_unique<string>(values)), ...);
-    made.push_back(nullptr);
-    return made;
-  };
-  const auto each = [&]<class T>(T first, auto... others) {
-    visit(first);
-    (visit(static_cast<T>(others)), ...);
-  };
+class Each {
+ public:
+  explicit Each(Visit& visit) : visit_(visit) {}
+  template <class T, class... U>
+  [[gnu::noinline]] void operator()(T first, U... others) {
+    visit_(std::as_const(first));
+    (visit_(T(std::move(others))), ...);
+  }
+
+ private:
+  Visit& visit_;
+};
+
+template <class Visit>
+[[gnu::noinline]] void numbers(Each<Visit> each) {
   each(false, true);
   each(std::int64_t{0}, -1, INT64_MAX);
   each(0.0, -1.5, 1e300);
@@ -177,6 +180,11 @@ void for_each(Visit visit) {
   each(Colour::red, Colour::blue);
   each(Switch::off, Switch::on);
   each(std::byte{0}, std::byte{255});
+}
+
+template <class Visit>
+[[gnu::noinline]] void strings_and_vectors(Each<Visit> each) {
+  using std::string;
   each(string(), string("short"), string(300, 'x'), string("\0\xff", 2));
   each(std::u16string(), std::u16string(u"wide"));
   each(std::wstring(), std::wstring(L"wider"));
@@ -186,6 +194,11 @@ void for_each(Visit visit) {
   each(std::vector<Padded>(), std::vector<Padded>{{1, 2}, {3, 4}});
   each(std::vector<Empty>(), std::vector<Empty>(3));
   each(std::vector<Silent>(), std::vector<Silent>(3));
+}
+
+template <class Visit>
+[[gnu::noinline]] void arrays_and_lists(Each<Visit> each) {
+  using std::string;
   each(std::vector<std::vector<std::vector<char>>>(), std::vector<std::vector<std::vector<char>>>{{}, {{'a'}, {}}});
   each(std::array<int, 0>());
   each(std::array<int, 3>{1, 2, 3});
@@ -194,6 +207,11 @@ void for_each(Visit visit) {
   each(std::deque<std::pair<int, string>>(), std::deque<std::pair<int, string>>{{1, "one"}, {2, "two"}});
   each(std::list<double>(), std::list<double>{1, 2});
   each(std::forward_list<string>(), std::forward_list<string>{"a", "b", "c"});
+}
+
+template <class Visit>
+[[gnu::noinline]] void tuples_and_variants(Each<Visit> each) {
+  using std::string;
   each(std::tuple<>());
   each(std::tuple<int>(7));
   each(std::tuple<std::tuple<int>>(7));
@@ -204,6 +222,11 @@ void for_each(Visit visit) {
   each(std::monostate());
   each(std::variant<int, string, int>(), std::variant<int, string, int>("s"),
        std::variant<int, string, int>(std::in_place_index<2>, 5));
+}
+
+template <class Visit>
+[[gnu::noinline]] void maps_and_sets(Each<Visit> each) {
+  using std::string;
   each(std::map<string, int>(), std::map<string, int>{{"a", 1}, {"b", 2}});
   each(std::multimap<int, string>(), std::multimap<int, string>{{1, "b"}, {1, "a"}});
   each(std::set<string>(), std::set<string>{"x", "y"});
@@ -212,6 +235,11 @@ void for_each(Visit visit) {
   each(std::unordered_multimap<int, int>(), std::unordered_multimap<int, int>{{1, 2}, {1, 3}});
   each(std::unordered_set<int>(), std::unordered_set<int>{1, 2, 3});
   each(std::unordered_multiset<int>(), std::unordered_multiset<int>{1, 1});
+}
+
+template <class Visit>
+[[gnu::noinline]] void bits_and_times(Each<Visit> each) {
+  using namespace std::chrono_literals;
   each(std::bitset<0>());
   each(std::bitset<11>(), std::bitset<11>(0x555));
   each(std::bitset<77>(), std::bitset<77>().set());
@@ -221,6 +249,10 @@ void for_each(Visit visit) {
   each(std::chrono::system_clock::time_point(), std::chrono::system_clock::time_point(5s));
   each(std::chrono::year_month_day(std::chrono::year(2020), std::chrono::May, std::chrono::day(17)));
   each(std::filesystem::path(), std::filesystem::path("/tmp/some file"));
+}
+
+template <class Visit>
+[[gnu::noinline]] void aggregates(Each<Visit> each) {
   each(Empty());
   each(Point{0, 0}, Point{1, 2});
   each(Padded{1, 2});
@@ -236,6 +268,11 @@ void for_each(Visit visit) {
                                 {{}, 9},
                                 std::vector<Padded>{{1, 2}},
                                 {{"home", {1, 2}}}});
+}
+
+template <class Visit>
+[[gnu::noinline]] void classes(Each<Visit> each) {
+  using std::string;
   each(Plain(), Plain(5));
   each(Account(), Account("me", 12));
   each(Ratio(), Ratio(2, 3));
@@ -243,13 +280,35 @@ void for_each(Visit visit) {
   each(Json(), Json{true}, Json{string("text")},
        Json{std::map<string, Json>{{"list", {std::vector<Json>{{std::int64_t{1}}, {}}}}}});
   each(std::shared_ptr<const string>(), std::make_shared<const string>("shared"));
-  visit(move_only());
-  visit(move_only("a", "b"));
+}
+
+template <class Visit>
+[[gnu::noinline]] void move_only_values(Visit& visit) {
+  using Pointers = std::vector<std::unique_ptr<std::string>>;
+  visit(Pointers());
+  Pointers pointers(3);
+  pointers[1] = std::make_unique<std::string>("owned");
+  visit(pointers);
   visit(Tree());
   Tree tree{1, std::make_unique<Tree>(), nullptr, {}};
   tree.left->right = std::make_unique<Tree>(Tree{2, nullptr, nullptr, {}});
   tree.others.emplace_back();
-  visit(std::move(tree));
+  visit(tree);
+}
+
+/// Calls `visit(const T&)` with every value.
+template <class Visit>
+void for_each(Visit visit) {
+  const Each<Visit> each(visit);
+  numbers(each);
+  strings_and_vectors(each);
+  arrays_and_lists(each);
+  tuples_and_variants(each);
+  maps_and_sets(each);
+  bits_and_times(each);
+  aggregates(each);
+  classes(each);
+  move_only_values(visit);
 }
 
 }  // namespace shapes

@@ -1,7 +1,12 @@
 #include <cofork/runtime/select.hpp>
 
+#include <cofork/runtime/gather.hpp>
 #include <cofork/runtime/run.hpp>
+#include <cofork/runtime/shield.hpp>
 #include <cofork/runtime/spawn.hpp>
+#include <cofork/runtime/task_group.hpp>
+#include <cofork/runtime/wait.hpp>
+#include <cofork/runtime/wait_for.hpp>
 #include <memory>
 #include <string>
 
@@ -178,5 +183,46 @@ TEST_CASE("a select that is destroyed where it waits destroys its children") {
     started.destroy();
     CHECK(support::Counted::alive() == 0);
     co_return;
+  });
+}
+
+namespace {
+
+/// A coroutine that is not the library's, and so has no context.
+struct Foreign {
+  struct promise_type {
+    Foreign get_return_object() { return {}; }
+    std::suspend_never initial_suspend() { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+};
+
+Foreign use_all(std::vector<Future<int>>& futures, int& used) {
+  auto selected = co_await select(sleep(1h), value_after(1, 2));
+  used += static_cast<int>(selected.index());
+  auto [one, two] = co_await gather(value_after(1, 2), value_after(2, 1));
+  used += one + two;
+  used += co_await wait_for(value_after(1, 2), 1h);
+  used += co_await shield(value_after(1, 2));
+  const WaitResult waited = co_await wait(futures);
+  used += static_cast<int>(waited.done.size());
+  const std::vector<int> values = co_await gather(std::move(futures));
+  used += values[0];
+  const auto body = [](TaskGroup& group) -> Task<int> { co_return co_await group.spawn(value_after(1, 2)); };
+  used += co_await with_task_group(body);
+}
+
+}  // namespace
+
+TEST_CASE("a coroutine that is not the library's can await the combinators") {
+  run([]() -> Task<> {
+    std::vector<Future<int>> futures;
+    futures.push_back(spawn(value_after(1, 20)));
+    int used = 0;
+    use_all(futures, used);
+    for (int turn = 0; turn < 1000 && used < 9; ++turn) co_await yield_now();
+    CHECK(used == 9);
   });
 }

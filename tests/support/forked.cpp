@@ -138,8 +138,13 @@ bool eventually(const std::function<bool()>& condition, std::chrono::millisecond
 }
 
 bool is_running(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  const std::string text(std::istreambuf_iterator<char>(file), {});
+  std::string text;
+  try {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    text.assign(std::istreambuf_iterator<char>(file), {});
+  } catch (const std::ios_base::failure&) {
+    return false;  // it ended while its state was read
+  }
   const auto close = text.rfind(") ");
   return close != std::string::npos && text[close + 2] != 'Z' && text[close + 2] != 'X';
 }

@@ -21,9 +21,14 @@ namespace fs = std::filesystem;
 
 constexpr const char* marker = "COFORK_TEST_DIRECTORY";
 
+// Empty if there is no such file, or no longer: that of a process that has just ended fails while it is read.
 std::string read_text(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), {});
+  try {
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  } catch (const std::ios_base::failure&) {
+    return {};
+  }
 }
 
 std::vector<std::string> sorted(std::vector<std::string> lines) {
@@ -34,7 +39,8 @@ std::vector<std::string> sorted(std::vector<std::string> lines) {
 std::vector<std::string> entries_of(const fs::path& directory) {
   std::vector<std::string> result;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(directory, ignored)) result.push_back(entry.path().string());
+  for (fs::directory_iterator entry(directory, ignored), end; !ignored && entry != end; entry.increment(ignored))
+    result.push_back(entry->path().string());
   return sorted(std::move(result));
 }
 
