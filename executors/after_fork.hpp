@@ -44,11 +44,11 @@ struct ChildOptions {
   bool null_stdin = true;            ///< Standard input becomes /dev/null.
 };
 
-/// Makes a fresh process of a forked child: forgets the parent's loop, sets every signal to its default (SIGPIPE too: a worker
-/// whose standard output is gone ends like any program; descriptors of the library are written with MSG_NOSIGNAL),
-/// joins its own group, closes foreign descriptors, and ends at once if the parent is already gone. Standard
-/// descriptors that the parent had closed become /dev/null. Signals stay blocked: call `unblock_signals` when ready for
-/// them.
+/// Makes a fresh process of a forked child: forgets the parent's loop, sets every signal to its default (SIGPIPE too: a
+/// worker whose standard output is gone ends like any program; descriptors of the library are written with
+/// MSG_NOSIGNAL), joins its own group, closes foreign descriptors, and ends at once if the parent is already gone.
+/// Standard descriptors that the parent had closed become /dev/null. Signals stay blocked: call `unblock_signals` when
+/// ready for them.
 void enter_child(const ChildOptions& options) noexcept;
 
 void unblock_signals() noexcept;

@@ -24,8 +24,7 @@
 namespace cofork::detail {
 
 template <class F>
-inline constexpr bool is_function_pointer =
-    std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>;
+inline constexpr bool is_function_pointer = std::is_pointer_v<F>&& std::is_function_v<std::remove_pointer_t<F>>;
 
 template <class F>
 inline constexpr bool can_travel = is_function_pointer<F> || (std::is_class_v<F> && std::is_empty_v<F>);
@@ -54,7 +53,7 @@ struct Signature<R (C::*)(P...) noexcept> : KnownSignature<P...> {};
 template <class R, class C, class... P>
 struct Signature<R (C::*)(P...) const noexcept> : KnownSignature<P...> {};
 template <class F>
-  requires requires { &F::operator(); }
+requires requires { &F::operator(); }
 struct Signature<F> : Signature<decltype(&F::operator())> {};
 
 /// The types in which the arguments travel: those of the parameters, or of the arguments of a generic function.
@@ -63,8 +62,7 @@ struct ParametersOf {
   using type = std::tuple<std::decay_t<A>...>;
 };
 template <class F, class... A>
-  requires(Signature<F>::known)
-struct ParametersOf<F, A...> {
+requires(Signature<F>::known) struct ParametersOf<F, A...> {
   using type = typename Signature<F>::Parameters;
   static_assert(std::tuple_size_v<type> == sizeof...(A),
                 "pass as many arguments as the function has parameters: defaults do not travel");
@@ -89,9 +87,10 @@ using CallResult = typename Unwrapped<std::invoke_result_t<F, A...>>::type;
 
 template <class F>
 constexpr void check_function() {
-  static_assert(can_travel<F>,
-                "a pool runs function pointers and lambdas without captures: its workers were forked before this call and "
-                "do not have what is captured. Pass it as an argument, or use ForkExecutor.");
+  static_assert(
+      can_travel<F>,
+      "a pool runs function pointers and lambdas without captures: its workers were forked before this call and "
+      "do not have what is captured. Pass it as an argument, or use ForkExecutor.");
 }
 
 template <class R>
@@ -191,7 +190,8 @@ void encode_call(ipc::Writer& writer, F function, A&&... arguments) {
   encode_function(writer, function);
   [&]<std::size_t... i>(std::index_sequence<i...>) {
     (encode_argument<std::tuple_element_t<i, Parameters>>(writer, std::forward<A>(arguments)), ...);
-  }(std::index_sequence_for<A...>());
+  }
+  (std::index_sequence_for<A...>());
 }
 
 /// An argument that must wait: as the parameter's type; for a view, in something that owns what it shows.

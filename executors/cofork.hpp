@@ -12,6 +12,7 @@
 #include <cofork/runtime/event.hpp>
 #include <cofork/runtime/future.hpp>
 #include <cofork/runtime/gather.hpp>
+#include <cofork/runtime/guard.hpp>
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/mutex.hpp>
 #include <cofork/runtime/run.hpp>

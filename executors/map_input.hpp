@@ -67,7 +67,8 @@ template <class R, class F, class Parameters, class Input>
 class RangeMap final : public MapResults<R> {
  public:
   RangeMap(IntrusivePtr<PoolCore> core, const MapOptions& options, F function, Input input)
-      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function)),
+      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(),
+                      function_key<F, Parameters>(function)),
         function_(function),
         input_(std::move(input)) {
     left_ = input_.size();
@@ -116,7 +117,8 @@ template <class R, class F, class Parameters, class T>
 class StreamMap final : public MapResults<R> {
  public:
   StreamMap(IntrusivePtr<PoolCore> core, const MapOptions& options, F function, Stream<T> input)
-      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function)),
+      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(),
+                      function_key<F, Parameters>(function)),
         function_(function),
         input_(std::move(input)) {}
   ~StreamMap() override { stop_input(); }

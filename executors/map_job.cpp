@@ -84,7 +84,8 @@ bool MapJobBase::check_next() {
   if (!expired_) return false;
   close();
   char text[80];
-  std::snprintf(text, sizeof text, "the map exceeded its timeout of %g s", std::chrono::duration<double>(timeout_).count());
+  std::snprintf(text, sizeof text, "the map exceeded its timeout of %g s",
+                std::chrono::duration<double>(timeout_).count());
   throw TimeoutError(text);
 }
 
@@ -204,7 +205,8 @@ void MapJobBase::pool_closes() noexcept {
 
 // Chunks.
 
-MapChunk::MapChunk(IntrusivePtr<MapJobBase> job, std::uint64_t first, std::uint32_t count, const TaskLimits& task_limits)
+MapChunk::MapChunk(IntrusivePtr<MapJobBase> job, std::uint64_t first, std::uint32_t count,
+                   const TaskLimits& task_limits)
     : job_(std::move(job)), first_(first), count_(count) {
   limits = task_limits;
   statistics = &job_->statistics_;

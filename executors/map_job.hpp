@@ -1,5 +1,5 @@
-// A map over a process pool: pulls its input as there is room, packs it into chunks, and keeps the results until they are
-// taken.
+// A map over a process pool: pulls its input as there is room, packs it into chunks, and keeps the results until they
+// are taken.
 #pragma once
 
 #include <cofork/executors/callable.hpp>

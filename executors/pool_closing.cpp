@@ -75,7 +75,8 @@ void PoolCore::finish_closing() {
     while (!waiting_for_end_.empty()) waiting_for_end_.front().resume_later();
     return;
   }
-  if (has_outstanding()) return;
+  for (PoolWorker& worker : workers_)
+    if (worker.current()) return;
   for (PoolWorker& worker : workers_) {
     if (worker.condemned || worker.grace.active()) continue;
     if (!worker.retiring) worker.sender.tell_to_leave();

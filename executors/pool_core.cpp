@@ -129,6 +129,7 @@ void PoolCore::send(PoolWorker& worker, Filled filled) {
                               timed ? Clock::now().time_since_epoch().count() : 0});
   worker.expected += expected * filled.items;
   if (piece.belongs_to_worker()) return watch_outstanding();
+  lowest_priority_ = std::min(lowest_priority_, piece.limits.priority);
   worker.tasks_sent += filled.items;
   if (timed && deadline_after(piece.limits.timeout) < worker.deadline_at) watch_deadline(worker);
   if (!worker.retiring && worker.has_more()) start_nap();
@@ -171,9 +172,20 @@ PoolWorker* PoolCore::choose_worker(const FunctionStatistics& expectation) {
 
 PoolWorker* PoolCore::worker_for_now(const FunctionStatistics& expectation, int priority) {
   if (scheduling_) return nullptr;
+  make_way(priority);
   const QueueEntry* first = front();
   if (first && first->priority >= priority) return nullptr;
   return choose_worker(expectation);
+}
+
+/// Takes back what is in workers, not begun, and of lower priority.
+void PoolCore::make_way(int priority) {
+  if (priority <= lowest_priority_) return;
+  for (PoolWorker& worker : workers_) {
+    if (worker.condemned) continue;
+    for (auto frame = worker.in_flight.rbegin(); frame != worker.in_flight.rend(); ++frame)
+      if (frame->results < frame->limit && frame->piece->limits.priority < priority) take_back_items(worker, *frame, 0);
+  }
 }
 
 void PoolCore::schedule() {
@@ -215,6 +227,7 @@ bool PoolCore::give_half(PoolWorker& victim) {
   double to_move = victim.expected / 2;
   bool moved = false;
   for (auto frame = victim.in_flight.rbegin(); frame != victim.in_flight.rend() && to_move > 0; ++frame) {
+    if (frame->limit == 0) continue;
     const std::uint32_t begun = victim.sender.begun(frame->frame);
     if (begun == frame->limit) break;
     const auto items = static_cast<std::uint32_t>(
@@ -256,7 +269,8 @@ bool PoolCore::stop(Piece& piece, StopReason reason) {
   bool any = false;
   drain_or_condemn(worker, any);
   const bool still = piece.in_worker && executing(piece);
-  if (still && !worker.condemned) condemn(worker, reason, piece.limits.grace.count() != 0 ? piece.limits.grace : grace_);
+  if (still && !worker.condemned)
+    condemn(worker, reason, piece.limits.grace.count() != 0 ? piece.limits.grace : grace_);
   schedule();
   return still;
 }

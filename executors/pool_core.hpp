@@ -11,6 +11,7 @@
 #include <cofork/runtime/poller.hpp>
 #include <cofork/runtime/task.hpp>
 #include <functional>
+#include <limits>
 #include <list>
 #include <map>
 #include <memory>
@@ -103,6 +104,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   bool can_start_worker() const noexcept;
   bool has_room(PoolWorker& worker, const FunctionStatistics& expectation) const noexcept;
   PoolWorker* choose_worker(const FunctionStatistics& expectation);
+  void make_way(int priority);
   void rebalance();
   bool give_half(PoolWorker& victim);
 
@@ -112,7 +114,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   void send_initializer(PoolWorker& worker);
   void retire_if_used_up(PoolWorker& worker);
   void condemn(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace);
-  void take_back_all(PoolWorker& worker);
+  void take_back_all(PoolWorker& worker, bool keep_next = false);
   void take_back_items(PoolWorker& worker, InFlight& frame, std::uint32_t keep);
   void queue_again(const IntrusivePtr<Piece>& piece, const ipc::TaskSender::Sent& sent, std::uint32_t first,
                    std::uint32_t count);
@@ -163,14 +165,15 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   bool stopping_ = false;  // and what was accepted is cancelled
   bool closed_ = false;
   bool scheduling_ = false;
+  int lowest_priority_ = std::numeric_limits<int>::max();  // of all that was ever sent to a worker
   PoolStats stats_;
 
   struct PoolTimer : Timer {
     PoolCore* core = nullptr;
   };
-  PoolTimer nap_;      // results may be waiting that nobody rang for, or tasks behind one that takes long
-  PoolTimer retry_;    // before the next worker is started after a failure
-  PoolTimer tidy_;     // gives back memory that large messages left
+  PoolTimer nap_;    // results may be waiting that nobody rang for, or tasks behind one that takes long
+  PoolTimer retry_;  // before the next worker is started after a failure
+  PoolTimer tidy_;   // gives back memory that large messages left
 };
 
 }  // namespace cofork::detail

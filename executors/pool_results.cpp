@@ -22,7 +22,8 @@ constexpr double wake_for_each_above = 2e5;
 }  // namespace
 
 bool PoolCore::has_outstanding() const noexcept {
-  return std::any_of(workers_.begin(), workers_.end(), [](const PoolWorker& worker) { return !worker.in_flight.empty(); });
+  return std::any_of(workers_.begin(), workers_.end(),
+                     [](const PoolWorker& worker) { return !worker.in_flight.empty(); });
 }
 
 /// The loop asks this pool only while something is in flight.
@@ -97,7 +98,7 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
   }
   // It was told to stop, and that is how this item ends, although the worker came to an end of it by itself.
   if (worker.stop_reason != StopReason::none) return signal(worker, SIGKILL);
-  if (!worker.proven && (result.kind == ipc::ResultFrame::value || !piece.belongs_to_worker())) worker_proven(worker);
+  if (!worker.proven && result.kind == ipc::ResultFrame::value) worker_proven(worker);
   const std::uint32_t item = frame->results++;
   worker.quiet_naps = 0;
   worker.expected -= frame->expected_each;
@@ -181,17 +182,16 @@ void PoolCore::end_nap() {
     if (worker.results_at_nap == worker.sender.results_read()) ++worker.quiet_naps;
   }
   const bool helper = can_start_worker() || std::any_of(workers_.begin(), workers_.end(), [](const PoolWorker& worker) {
-    return worker.idle() && !worker.condemned && !worker.retiring;
-  });
+                        return worker.idle() && !worker.condemned && !worker.retiring;
+                      });
   for (PoolWorker& worker : workers_) {
     if (worker.condemned || !worker.has_more()) continue;
     // As long as its initializer runs, another worker would have to wait for its own.
-    const bool ready = worker.proven || !make_initializer_;
-    const bool slow = worker.quiet_naps > 0 && helper && worker.executing();
-    if (ready && (slow || worker.quiet_naps >= most_quiet_naps))
+    if (!worker.proven) continue;
+    if (worker.quiet_naps >= most_quiet_naps || (worker.quiet_naps > 0 && helper && worker.executing()))
       take_back_all(worker);
     else
-      another |= ready;
+      another = true;
   }
   if (another) start_nap();
   schedule();

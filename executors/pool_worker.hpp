@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cofork/executors/work.hpp>
 #include <cofork/ipc/task_sender.hpp>
@@ -60,6 +61,18 @@ class PoolWorker {
     return frame && (frame->limit - frame->results > 1 || finished + 1 < in_flight.size());
   }
 
+  /// When it began the item that it executes, in nanoseconds of the monotonic clock: as it says, but not later than
+  /// when it was first seen to execute it.
+  std::int64_t begun_at(std::int64_t now) noexcept {
+    const InFlight& frame = *current();
+    if (seen_frame != frame.frame || seen_item != frame.results) {
+      seen_frame = frame.frame;
+      seen_item = frame.results;
+      seen_at = now;
+    }
+    return std::clamp(sender.begun_at(frame.frame), std::min(frame.sent_at, seen_at), seen_at);
+  }
+
   static constexpr std::uint64_t no_nap = ~std::uint64_t{0};
 
   PoolCore& core;
@@ -67,9 +80,9 @@ class PoolWorker {
   pid_t pid = 0;  // 0: not started yet
   ipc::TaskSender sender;
   DescriptorWatch doorbell;
-  std::deque<InFlight> in_flight;  // consecutive frames
-  mutable std::size_t finished = 0;        // of them, at least so many of the first have given all their results
-  double expected = 0;             // nanoseconds of work in flight
+  std::deque<InFlight> in_flight;    // consecutive frames
+  mutable std::size_t finished = 0;  // of them, at least so many of the first have given all their results
+  double expected = 0;               // nanoseconds of work in flight
   std::uint64_t tasks_sent = 0;
   bool proven = false;      // its initializer has succeeded, or there is none and it was started
   bool retiring = false;    // gets no further work, and leaves after what it has
@@ -86,6 +99,9 @@ class PoolWorker {
   };
   WorkerTimer deadline;  // of the item it executes
   Clock::time_point deadline_at = Clock::time_point::max();
+  std::uint64_t seen_frame = ~std::uint64_t{0};  // the item that it was last seen to execute, and since when
+  std::uint32_t seen_item = 0;
+  std::int64_t seen_at = 0;
   WorkerTimer grace;  // after SIGTERM, or after it was told to leave
 };
 

@@ -18,6 +18,8 @@ namespace {
 // Workers that fail to start, one after the other, before the pool is given up.
 constexpr unsigned most_failed_starts = 4;
 constexpr std::chrono::milliseconds pause_after_failure{20};
+// So many workers may die one after the other when a task was the next that they would have begun.
+constexpr unsigned most_lost_starts = 20;
 
 int exit_code(const WorkerExit* exit) {
   if (!exit || !exit->status_known) return -SIGKILL;
@@ -64,10 +66,11 @@ PoolWorker* PoolCore::find_worker(std::uint64_t id) noexcept {
 PoolWorker* PoolCore::start_worker() {
   PoolWorker* worker = nullptr;
   try {
-    if (!server_) server_ = std::make_unique<ForkServer>(loop_->uv(), static_cast<ForkServer::Events&>(*this), &worker_main, name_);
+    if (!server_)
+      server_ = std::make_unique<ForkServer>(loop_->uv(), static_cast<ForkServer::Events&>(*this), &worker_main, name_);
     worker = &workers_.emplace_back(*this, next_worker_id_++);
-    worker->doorbell = DescriptorWatch(loop_->uv(), worker->sender.doorbell(),
-                                       [worker] { worker->sender.clear_doorbell(); });
+    worker->doorbell =
+        DescriptorWatch(loop_->uv(), worker->sender.doorbell(), [worker] { worker->sender.clear_doorbell(); });
     if (make_initializer_) send_initializer(*worker);
     server_->start(worker->id, worker->sender.worker_descriptors());
     worker->sender.worker_has_them();
@@ -89,6 +92,7 @@ void PoolCore::worker_started(std::uint64_t id, pid_t pid) {
   PoolWorker* worker = find_worker(id);
   if (!worker) return;
   worker->pid = pid;
+  if (!make_initializer_) worker_proven(*worker);
   if (worker->signal_when_started != 0) server_->signal(id, worker->signal_when_started);
 }
 
@@ -107,14 +111,11 @@ void PoolCore::worker_exited(const WorkerExit& exit) {
   bool any = false;
   drain_or_condemn(*worker, any);
   std::exception_ptr start_error;
-  if (!make_initializer_ && worker->executing()) worker_proven(*worker);
   if (!worker->proven && worker->stop_reason == StopReason::none) {
     start_error = worker->start_error;
     if (!start_error && worker->current()) {
-      const std::string what = describe_end(exit.pid, &exit) + (make_initializer_ ? " in the pool's initializer"
-                                                                                  : " before it began its first task");
-      start_error = std::make_exception_ptr(
-          WorkerDied(what, exit.pid, exit_code(&exit), make_initializer_ ? "the pool's initializer" : ""));
+      const std::string what = describe_end(exit.pid, &exit) + " while it executed the pool's initializer";
+      start_error = std::make_exception_ptr(WorkerDied(what, exit.pid, exit_code(&exit), "the pool's initializer"));
     }
   }
   bury(*worker, &exit);
@@ -181,14 +182,14 @@ void PoolCore::retire_if_used_up(PoolWorker& worker) {
 // Taking back.
 
 void PoolCore::take_back_items(PoolWorker& worker, InFlight& frame, std::uint32_t keep) {
+  if (frame.piece->belongs_to_worker()) return;
   const std::uint32_t before = frame.limit;
   const std::uint32_t after = worker.sender.take_back(frame.frame, std::max(keep, frame.results));
   if (after == before) return;
   frame.limit = after;
   worker.expected -= frame.expected_each * (before - after);
   worker.tasks_sent -= before - after;
-  IntrusivePtr<Piece> piece = frame.piece;
-  if (piece->belongs_to_worker()) return;
+  const IntrusivePtr<Piece> piece = frame.piece;
   if (after == frame.results) piece->in_worker = nullptr;
   if (after == 0) frame.piece = {};
   queue_again(piece->split(after, before - after), worker.sender.sent(frame.frame), after, before - after);
@@ -208,10 +209,11 @@ void PoolCore::queue_again(const IntrusivePtr<Piece>& piece, const ipc::TaskSend
   }
 }
 
-void PoolCore::take_back_all(PoolWorker& worker) {
+void PoolCore::take_back_all(PoolWorker& worker, bool keep_next) {
+  const InFlight* const next = keep_next ? worker.current() : nullptr;
   // From the last to the first, so that the first is at the front of the queue in the end.
   for (auto frame = worker.in_flight.rbegin(); frame != worker.in_flight.rend(); ++frame)
-    if (frame->results < frame->limit) take_back_items(worker, *frame, 0);
+    if (frame->results < frame->limit) take_back_items(worker, *frame, frame->results + (&*frame == next ? 1 : 0));
 }
 
 // Stopping.
@@ -248,10 +250,9 @@ void PoolCore::watch_deadline(PoolWorker& worker) {
   for (const InFlight& frame : worker.in_flight) {
     if (!frame.piece || frame.results == frame.limit || frame.piece->limits.timeout.count() == 0) continue;
     std::chrono::nanoseconds until = frame.piece->limits.timeout;
-    if (&frame == current && worker.sender.begun(frame.frame) > frame.results) {
+    if (&frame == current && worker.executing()) {
       const std::int64_t now = Clock::now().time_since_epoch().count();
-      const std::int64_t begun_at = std::clamp(worker.sender.begun_at(frame.frame), frame.sent_at, now);
-      until -= std::chrono::nanoseconds(now - begun_at);
+      until -= std::chrono::nanoseconds(now - worker.begun_at(now));
     }
     left = std::min(left, until);
   }
@@ -271,10 +272,8 @@ void PoolCore::deadline_passed(PoolWorker& worker) {
   const InFlight* frame = worker.current();
   if (!worker.condemned && frame) {
     const std::chrono::nanoseconds timeout = frame->piece->limits.timeout;
-    const bool begun = worker.sender.begun(frame->frame) > frame->results;
     const std::int64_t now = Clock::now().time_since_epoch().count();
-    const std::int64_t begun_at = std::clamp(worker.sender.begun_at(frame->frame), frame->sent_at, now);
-    if (timeout.count() != 0 && begun && now - begun_at >= timeout.count())
+    if (timeout.count() != 0 && worker.executing() && now - worker.begun_at(now) >= timeout.count())
       stop(*frame->piece, StopReason::timeout);
     else
       watch_deadline(worker);
@@ -292,7 +291,11 @@ void PoolCore::bury(PoolWorker& worker, const WorkerExit* exit) {
   } catch (const DecodeError&) {
     // It broke the protocol and is gone: what it has not given is lost with it.
   }
-  take_back_all(worker);
+  // What says that it has not been begun, and comes to be next in one dying worker after the other, counts as begun.
+  const InFlight* const next = worker.current();
+  const bool suspect = next && worker.stop_reason == StopReason::none && !next->piece->belongs_to_worker() &&
+                       !worker.executing() && ++next->piece->lost_starts >= most_lost_starts;
+  take_back_all(worker, suspect);
   end_executing_item(worker, exit);
   const bool asked_to_leave = worker.retiring && exit && exit_code(exit) == 0;
   if (worker.stop_reason == StopReason::none && !asked_to_leave) ++stats_.workers_died;

@@ -28,15 +28,15 @@ struct Applied<F, Tuple<A...>> {
 };
 }  // namespace detail
 
-/// A pool of persistent worker processes (`concurrent.futures.ProcessPoolExecutor`). A crash, a hang or a leak in a task
-/// stays in its worker: the task's future tells, the worker is replaced, and nobody else notices.
+/// A pool of persistent worker processes (`concurrent.futures.ProcessPoolExecutor`). A crash, a hang or a leak in a
+/// task stays in its worker: the task's future tells, the worker is replaced, and nobody else notices.
 ///
 /// It runs function pointers and captureless lambdas (or other empty function objects). Arguments and results travel by
 /// their codec (`ipc/codec.hpp`), each argument converted to the type of its parameter; a parameter of type
-/// `std::span<const T>` or `std::string_view` reads its argument in place. A function that returns `Task<R>` is run on a
-/// loop of its own in the worker. A worker starts with a copy of this process's memory as it was when the pool was first
-/// used, standard input at /dev/null, default signal handling and no descriptor but 0, 1 and 2, and leads a process group
-/// of its own. What a task leaves in memory the worker's next task finds there.
+/// `std::span<const T>` or `std::string_view` reads its argument in place. A function that returns `Task<R>` is run on
+/// a loop of its own in the worker. A worker starts with a copy of this process's memory as it was when the pool was
+/// first used, standard input at /dev/null, default signal handling and no descriptor but 0, 1 and 2, and leads a
+/// process group of its own. What a task leaves in memory the worker's next task finds there.
 ///
 /// Exceptions of the standard library's and this library's types arrive as themselves, others as `RemoteError`.
 ///
@@ -49,17 +49,18 @@ class ProcessPoolExecutor {
   /// `std::invalid_argument` for 0.
   explicit ProcessPoolExecutor(unsigned max_workers);
   explicit ProcessPoolExecutor(PoolOptions options);
-  /// Each worker first calls `initializer(initargs...)`. If that throws, or the worker dies of it, in several workers one
-  /// after the other, the pool breaks: its futures and later calls get `BrokenProcessPool`, with the first error nested.
+  /// Each worker first calls `initializer(initargs...)`. If that throws, or the worker dies of it, in several workers
+  /// one after the other, the pool breaks: its futures and later calls get `BrokenProcessPool`, with the first error
+  /// nested.
   template <class F, class... A>
-    requires std::invocable<F, A...>
-  ProcessPoolExecutor(PoolOptions options, F initializer, A... initargs) : core_(make_core(options)) {
+  requires std::invocable<F, A...> ProcessPoolExecutor(PoolOptions options, F initializer, A... initargs)
+      : core_(make_core(options)) {
     detail::check_function<F>();
     using Parameters = detail::Parameters<F, A...>;
     core_->set_initializer([initializer, held = std::make_shared<std::tuple<A...>>(std::move(initargs)...)](
                                ipc::TaskSender::Message& message) {
-      std::apply(
-          [&](const A&... argument) { detail::encode_call<F, Parameters>(message, initializer, argument...); }, *held);
+      std::apply([&](const A&... argument) { detail::encode_call<F, Parameters>(message, initializer, argument...); },
+                 *held);
       return detail::remote_function<F, Parameters>();
     });
     if (options.prestart) core_->prestart();
@@ -71,12 +72,12 @@ class ProcessPoolExecutor {
   /// Runs `function(arguments...)` in a worker. Throws `InvalidStateError` after `shutdown`, `BrokenProcessPool` if no
   /// worker can be started, `std::logic_error` without a loop; an argument that cannot be encoded fails the future.
   template <class F, class... A>
-    requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
+  requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
   auto submit(F function, A&&... arguments) {
     return submit(SubmitOptions{}, std::move(function), std::forward<A>(arguments)...);
   }
   template <class F, class... A>
-    requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
+  requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
   auto submit(SubmitOptions options, F function, A&&... arguments) {
     detail::check_function<F>();
     using Result = detail::CallResult<F, std::decay_t<A>...>;
@@ -91,18 +92,19 @@ class ProcessPoolExecutor {
 
   /// Runs `function` on the items of the ranges, one of each at a time, until the shortest ends. It begins at the call,
   /// and pulls its input as results are taken: never more than `buffersize` items are in flight or waiting to be taken,
-  /// so that infinite ranges work. Ranges given as lvalues must outlive the stream. The stream gives the results, in the
-  /// order of the input (or as they complete); `next()` throws the error of the item whose turn it is, and goes on with
-  /// the following one. An exception of the input itself comes in its place, and is the end. Closing or dropping the
-  /// stream cancels what is outstanding. Throws as `submit`.
+  /// so that infinite ranges work. Ranges given as lvalues must outlive the stream. The stream gives the results, in
+  /// the order of the input (or as they complete); `next()` throws the error of the item whose turn it is, and goes on
+  /// with the following one. An exception of the input itself comes in its place, and is the end. Closing or dropping
+  /// the stream cancels what is outstanding. Throws as `submit`.
   template <class F, std::ranges::input_range... Rs>
-    requires(sizeof...(Rs) > 0) && std::invocable<F, std::ranges::range_reference_t<Rs>...>
-  auto map(F function, Rs&&... ranges) {
+  requires(sizeof...(Rs) > 0) && std::invocable<F, std::ranges::range_reference_t<Rs>...> auto map(F function,
+                                                                                                   Rs&&... ranges) {
     return map(MapOptions{}, std::move(function), std::forward<Rs>(ranges)...);
   }
   template <class F, std::ranges::input_range... Rs>
-    requires(sizeof...(Rs) > 0) && std::invocable<F, std::ranges::range_reference_t<Rs>...>
-  auto map(MapOptions options, F function, Rs&&... ranges) {
+  requires(sizeof...(Rs) > 0) && std::invocable<F, std::ranges::range_reference_t<Rs>...> auto map(MapOptions options,
+                                                                                                   F function,
+                                                                                                   Rs&&... ranges) {
     using Result = detail::CallResult<F, std::ranges::range_value_t<Rs>...>;
     using Parameters = detail::Parameters<F, std::ranges::range_value_t<Rs>...>;
     using Input = detail::ZippedRanges<std::views::all_t<Rs>...>;
@@ -111,15 +113,14 @@ class ProcessPoolExecutor {
   }
   /// The same over a stream: its values are awaited as there is room for them.
   template <class F, class T>
-    requires std::invocable<F, T>
-  auto map(F function, Stream<T> input) {
-    return map(MapOptions{}, std::move(function), std::move(input));
-  }
+  requires std::invocable<F, T>
+  auto map(F function, Stream<T> input) { return map(MapOptions{}, std::move(function), std::move(input)); }
   template <class F, class T>
-    requires std::invocable<F, T>
+  requires std::invocable<F, T>
   auto map(MapOptions options, F function, Stream<T> input) {
     using Result = detail::CallResult<F, T>;
-    return start<Result, detail::StreamMap<Result, F, detail::Parameters<F, T>, T>>(options, function, std::move(input));
+    return start<Result, detail::StreamMap<Result, F, detail::Parameters<F, T>, T>>(options, function,
+                                                                                    std::move(input));
   }
 
   /// As `map`, over a range of tuples, each of which holds the arguments of one call.
@@ -136,8 +137,8 @@ class ProcessPoolExecutor {
         options, function, Input(std::views::all(std::forward<Rs>(tuples))));
   }
 
-  /// From the call on, no further work is accepted; the returned task waits until all of it has ended and every worker is
-  /// reaped, unless `wait` is false. Idempotent. Cancelling the task ends the wait, not the shutdown.
+  /// From the call on, no further work is accepted; the returned task waits until all of it has ended and every worker
+  /// is reaped, unless `wait` is false. Idempotent. Cancelling the task ends the wait, not the shutdown.
   Task<> shutdown(ShutdownOptions options = {});
 
   /// Ends every worker with SIGTERM (after `grace` with SIGKILL), or with SIGKILL, and accepts no further work. Pending

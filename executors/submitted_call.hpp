@@ -77,7 +77,8 @@ template <class R, class F, class Parameters, class Held>
 class SubmittedCall final : public FutureState<R>, public SubmittedWork {
  public:
   SubmittedCall(IntrusivePtr<PoolCore> core, const SubmitOptions& options, F function)
-      : SubmittedWork(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function), *this),
+      : SubmittedWork(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function),
+                      *this),
         function_(function) {}
 
   void add_reference() noexcept override { FutureStateBase::add_reference(); }
@@ -108,14 +109,18 @@ class SubmittedCall final : public FutureState<R>, public SubmittedWork {
   void hold(A&&... arguments) {
     [&]<std::size_t... i>(std::index_sequence<i...>) {
       held_.emplace(hold_argument<std::tuple_element_t<i, Parameters>>(std::forward<A>(arguments))...);
-    }(std::index_sequence_for<A...>());
+    }
+    (std::index_sequence_for<A...>());
   }
   void encode_held(ipc::Writer& writer) override {
     // Freed as soon as it is sent.
     const std::optional<Held> held = std::exchange(held_, std::nullopt);
     std::apply([&](const auto&... argument) { encode_call<F, Parameters>(writer, function_, argument...); }, *held);
   }
-  void finish_with_value() noexcept override { this->finish_value(std::move(result_.value())); }
+  void finish_with_value() noexcept override {
+    this->finish_value(std::move(result_.value()));
+    result_.reset();
+  }
   std::string function_name() const override { return name_of_function(function_); }
 
   [[no_unique_address]] F function_;

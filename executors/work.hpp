@@ -60,6 +60,7 @@ class Piece {
 
   FunctionStatistics* statistics = nullptr;
   TaskLimits limits;
+  unsigned lost_starts = 0;  // workers that died when its first item was the next to be begun
   // Where it is, for the pool: in a worker's frame, or in an entry of the queue after it was taken back from one.
   PoolWorker* in_worker = nullptr;
   std::uint64_t in_frame = 0;

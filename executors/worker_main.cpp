@@ -1,10 +1,10 @@
+#include <chrono>
 #include <cofork/executors/after_fork.hpp>
 #include <cofork/executors/exception_codec.hpp>
 #include <cofork/executors/function_id.hpp>
 #include <cofork/executors/worker_main.hpp>
 #include <cofork/ipc/large_memory.hpp>
 #include <cofork/ipc/task_receiver.hpp>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>

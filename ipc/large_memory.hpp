@@ -8,7 +8,8 @@ namespace cofork::ipc {
 /// From here on it is worth asking for huge pages.
 inline constexpr std::size_t large_memory = std::size_t{4} << 20;
 
-/// `memory`, freshly allocated, is about to be filled: lets the kernel back it by huge pages, where it does so on request.
+/// `memory`, freshly allocated, is about to be filled: lets the kernel back it by huge pages, where it does so on
+/// request.
 void expect_filling(void* memory, std::size_t size) noexcept;
 
 /// From now on this process keeps large blocks that are freed, still mapped, for the next ones, up to `bytes` of them.

@@ -177,8 +177,8 @@ TaskReceiver::Message& TaskReceiver::begin_result() {
   if (to_end < least_room) {
     if (free() < to_end + least_room) wait([&] { return free() >= to_end + least_room; });
     if (to_end >= header) {
-      auto* wrap = reinterpret_cast<ResultFrame*>(results_.data() + ResultFileLayout::ring +
-                                                  (result_ring_bytes - to_end));
+      auto* wrap =
+          reinterpret_cast<ResultFrame*>(results_.data() + ResultFileLayout::ring + (result_ring_bytes - to_end));
       wrap->kind = ResultFrame::wrap;
     }
     result_bytes_ += to_end;

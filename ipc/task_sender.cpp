@@ -23,7 +23,7 @@ constexpr unsigned most_frames_with_descriptors = 64;
 }  // namespace
 
 void TaskSender::FreeDeleter::operator()(std::byte* memory) const noexcept {
-  ::operator delete(memory, std::align_val_t{message_alignment});
+  ::operator delete (memory, std::align_val_t{message_alignment});
 }
 
 TaskSender::TaskSender()
@@ -33,7 +33,7 @@ TaskSender::TaskSender()
       results_(result_file_.descriptor(), ResultFileLayout::arena),
       arena_(task_file_, tasks_, TaskFileLayout::arena),
       message_(*this),
-      scratch_(static_cast<std::byte*>(::operator new(inline_message_bytes, std::align_val_t{message_alignment}))) {
+      scratch_(static_cast<std::byte*>(::operator new (inline_message_bytes, std::align_val_t{message_alignment}))) {
   workers_task_file_ = task_file_.read_only_descriptor();
   task_file_.seal_shrink();
   result_file_.seal_shrink();

@@ -85,8 +85,8 @@ class TaskSender {
   Sent sent(std::uint64_t frame);
   /// The worker has copied the arguments, or will not look at them: their memory in the arena is free.
   void arguments_taken(std::uint64_t frame) noexcept;
-  /// How many frames the worker has done with, those included whose last result was read before. Throws `DecodeError` if
-  /// that cannot be.
+  /// How many frames the worker has done with, those included whose last result was read before. Throws `DecodeError`
+  /// if that cannot be.
   std::uint64_t passed() const;
   /// Frees the memory of the oldest frame, which the worker has passed.
   void release_frame() noexcept;
@@ -137,7 +137,9 @@ class TaskSender {
   WorkerWords& worker() const noexcept { return *reinterpret_cast<WorkerWords*>(results_.data()); }
   Claim& claim(std::uint64_t frame) const noexcept;
   Frame& frame(std::uint64_t sequence) { return frames_[static_cast<std::size_t>(sequence - first_frame_)]; }
-  const Frame& frame(std::uint64_t sequence) const { return frames_[static_cast<std::size_t>(sequence - first_frame_)]; }
+  const Frame& frame(std::uint64_t sequence) const {
+    return frames_[static_cast<std::size_t>(sequence - first_frame_)];
+  }
   std::size_t contiguous_room() const noexcept;
   void wake_worker();
   std::span<const std::byte> large_message(const ResultFrame& result);

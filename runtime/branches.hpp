@@ -94,7 +94,7 @@ template <class R>
 class Branch final : public BranchBase, private TaskRunner<R> {
  public:
   /// `under_way`: the work has begun already, so it must be stopped even when its result is not wanted any more.
-  Branch(Task<R>&& task, const char* name, bool under_way = false) noexcept
+  Branch(Task<R>&& task, const char* name, bool under_way = false)
       : TaskRunner<R>(std::move(task), name, &Branch::task_ended), under_way_(under_way) {}
   /// Only before it starts.
   Branch(Branch&& other) noexcept : TaskRunner<R>(std::move(other)), under_way_(other.under_way_) {}

@@ -11,8 +11,8 @@ namespace cofork::detail {
 
 class Context;
 
-/// A suspended coroutine, as an intrusive node inside its awaiter. It is in at most one list: that of what it waits for,
-/// or the loop's ready queue. Destroying it (with the coroutine's frame) takes it out of everything.
+/// A suspended coroutine, as an intrusive node inside its awaiter. It is in at most one list: that of what it waits
+/// for, or the loop's ready queue. Destroying it (with the coroutine's frame) takes it out of everything.
 class Waiter : public Link<Waiter> {
  public:
   /// Called when the coroutine is cancelled while it is suspended here. Either the operation is over at once, and the
@@ -108,7 +108,8 @@ struct ContextHolder {
   Context* context = nullptr;
 };
 
-/// The context of the coroutine `handle`; null for a coroutine type that is not the library's, which cannot be cancelled.
+/// The context of the coroutine `handle`; null for a coroutine type that is not the library's, which cannot be
+/// cancelled.
 template <class Promise>
 Context* context_of(std::coroutine_handle<Promise> handle) noexcept {
   if constexpr (std::is_base_of_v<ContextHolder, Promise>)

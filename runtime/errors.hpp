@@ -55,12 +55,12 @@ class BrokenProcessPool : public Error {
 
 /// What running a task in a worker took. Times are of this task alone.
 struct TaskUsage {
-  pid_t pid = 0;                       ///< the worker that executed it
-  std::chrono::nanoseconds queued{};   ///< from the call of `submit` to the beginning of its execution
-  std::chrono::nanoseconds wall{};     ///< from the beginning to the end of its execution
-  std::chrono::nanoseconds user{};     ///< CPU time in user mode
-  std::chrono::nanoseconds system{};   ///< CPU time in the kernel
-  std::size_t max_rss = 0;             ///< the worker's peak resident memory when the task ended, in bytes
+  pid_t pid = 0;                      ///< the worker that executed it
+  std::chrono::nanoseconds queued{};  ///< from the call of `submit` to the beginning of its execution
+  std::chrono::nanoseconds wall{};    ///< from the beginning to the end of its execution
+  std::chrono::nanoseconds user{};    ///< CPU time in user mode
+  std::chrono::nanoseconds system{};  ///< CPU time in the kernel
+  std::size_t max_rss = 0;            ///< the worker's peak resident memory when the task ended, in bytes
 };
 
 /// The worker that was executing a task ended before the task did: by a signal, or by exiting, whatever its status.

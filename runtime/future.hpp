@@ -156,15 +156,16 @@ class FutureAwaiter {
 /// thread. `concurrent.futures.Future` and `asyncio.Task` in one. Move-only; dropping it detaches the work, which goes
 /// on. A moved-from future may only be destroyed or assigned to.
 ///
-/// `co_await future` gives a `T&` into the future, again and again and for several awaiters; `co_await std::move(future)`
-/// gives the value. Cancelling a coroutine that awaits a future stops the work, running or not, and the coroutine goes on
-/// when that has ended; `shield` is how to avoid it. A value that arrived before that is delivered.
+/// `co_await future` gives a `T&` into the future, again and again and for several awaiters; `co_await
+/// std::move(future)` gives the value. Cancelling a coroutine that awaits a future stops the work, running or not, and
+/// the coroutine goes on when that has ended; `shield` is how to avoid it. A value that arrived before that is
+/// delivered.
 template <class T>
 class [[nodiscard("dropping a future detaches its work")]] Future {
  public:
   using value_type = T;
 
-  Future(Future&&) noexcept = default;
+  Future(Future &&) noexcept = default;
   Future& operator=(Future&&) noexcept = default;
 
   /// Cancels the work unless it is done or a worker already executes it; then false. True again for a cancelled one.
@@ -188,8 +189,8 @@ class [[nodiscard("dropping a future detaches its work")]] Future {
   /// The work's exception, null if it gave a value. `InvalidStateError` unless done; `CancelledError` if cancelled.
   std::exception_ptr exception() const { return state().exception(); }
 
-  /// Calls `callback` with this future when it is done, after those added before, or now if it is done. One that throws is
-  /// reported on stderr and the next still runs.
+  /// Calls `callback` with this future when it is done, after those added before, or now if it is done. One that throws
+  /// is reported on stderr and the next still runs.
   void add_done_callback(std::function<void(Future<T>&)> callback) {
     // The callback lives in the state, so it holds no reference to it: the future is made anew for the call.
     detail::FutureState<T>* state = state_.get();
@@ -202,8 +203,10 @@ class [[nodiscard("dropping a future detaches its work")]] Future {
   /// What running the task took, for work that was done in a worker process.
   std::optional<TaskUsage> usage() const { return state().usage(); }
 
-  detail::FutureAwaiter<T, false> operator co_await() & { return detail::FutureAwaiter<T, false>(shared()); }
-  detail::FutureAwaiter<T, true> operator co_await() && { return detail::FutureAwaiter<T, true>(std::move(*this).shared()); }
+  detail::FutureAwaiter<T, false> operator co_await()& { return detail::FutureAwaiter<T, false>(shared()); }
+  detail::FutureAwaiter<T, true> operator co_await()&& {
+    return detail::FutureAwaiter<T, true>(std::move(*this).shared());
+  }
 
  private:
   friend struct detail::FutureAccess;
@@ -213,11 +216,11 @@ class [[nodiscard("dropping a future detaches its work")]] Future {
     if (!state_) throw InvalidStateError("this future was moved from");
     return *state_;
   }
-  detail::IntrusivePtr<detail::FutureState<T>> shared() & {
+  detail::IntrusivePtr<detail::FutureState<T>> shared()& {
     state();
     return state_;
   }
-  detail::IntrusivePtr<detail::FutureState<T>> shared() && {
+  detail::IntrusivePtr<detail::FutureState<T>> shared()&& {
     state();
     return std::move(state_);
   }
@@ -263,8 +266,8 @@ class PromiseHandle {
     return FutureAccess::make<T>(state_);
   }
 
-  /// The work begins: from now on `cancel()` is refused. False if it was cancelled before, and then nothing is to be done.
-  /// `InvalidStateError` the second time.
+  /// The work begins: from now on `cancel()` is refused. False if it was cancelled before, and then nothing is to be
+  /// done. `InvalidStateError` the second time.
   bool set_running_or_notify_cancel() { return state().set_running(); }
 
   /// Ends the future with an exception. `InvalidStateError` if it is done or cancelled.
@@ -291,8 +294,8 @@ class PromiseHandle {
 }  // namespace detail
 
 /// The producing side of a future, for work that the library does not run: `concurrent.futures.Future`'s `set_result`,
-/// `set_exception` and `set_running_or_notify_cancel`. One thread. A promise that is destroyed without a result ends its
-/// future with `InvalidStateError`.
+/// `set_exception` and `set_running_or_notify_cancel`. One thread. A promise that is destroyed without a result ends
+/// its future with `InvalidStateError`.
 template <class T>
 class Promise : public detail::PromiseHandle<T> {
  public:

@@ -65,7 +65,8 @@ class List {
     other.head_.next_ = other.head_.previous_ = &other.head_;
   }
 
-  /// Calls `visit` with every member that is in the list now and still is when its turn comes: `visit` may take out any.
+  /// Calls `visit` with every member that is in the list now and still is when its turn comes: `visit` may take out
+  /// any.
   template <class F>
   void for_each(F&& visit) {
     List waiting;

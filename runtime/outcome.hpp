@@ -12,9 +12,9 @@ namespace cofork::detail {
 
 /// `T` as an object: `std::monostate` for void, a pointer for a reference.
 template <class T>
-using Stored = std::conditional_t<
-    std::is_void_v<T>, std::monostate,
-    std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>, std::remove_cv_t<T>>>;
+using Stored =
+    std::conditional_t<std::is_void_v<T>, std::monostate,
+                       std::conditional_t<std::is_reference_v<T>, std::add_pointer_t<T>, std::remove_cv_t<T>>>;
 
 /// `T` as an element of a tuple, a variant or a vector of results.
 template <class T>

@@ -1,10 +1,10 @@
 // Waiting for time to pass, and for the others' turn.
 #pragma once
 
+#include <chrono>
+#include <cofork/runtime/errors.hpp>
 #include <cofork/runtime/task.hpp>
 #include <cofork/runtime/timer_heap.hpp>
-#include <cofork/runtime/errors.hpp>
-#include <chrono>
 #include <utility>
 
 namespace cofork {
@@ -35,9 +35,9 @@ class [[nodiscard("co_await it")]] SleepAwaiter {
   operator Task<>() const { return as_task<void>(*this); }
 
  private:
-  bool suspend(std::coroutine_handle<> handle, Context* context);
-  static void on_expiry(Timer& timer) noexcept;
-  static void on_cancel(Waiter& waiter) noexcept;
+  bool suspend(std::coroutine_handle<> handle, Context * context);
+  static void on_expiry(Timer & timer) noexcept;
+  static void on_cancel(Waiter & waiter) noexcept;
 
   Clock::time_point deadline_;
   struct Node : Waiter, Timer {};

@@ -18,7 +18,11 @@ class SpawnedTask : public FutureState<T>, private TaskRunner<T> {
   void start(Context& parent) {
     this->add_reference();
     this->context().attach(&parent);
-    start_.suspend(this->prepare(), nullptr, "its start", nullptr);
+    start_.task = this;
+    start_.suspend(this->prepare(), &this->context(), "its start", [](Waiter& waiter) noexcept {
+      auto& start = static_cast<Start&>(waiter);
+      if (start.linked()) start.task->abandon();
+    });
     current_loop->make_ready(start_);
   }
 
@@ -75,7 +79,10 @@ class SpawnedTask : public FutureState<T>, private TaskRunner<T> {
     }
   }
 
-  Waiter start_;
+  struct Start : Waiter {
+    SpawnedTask* task = nullptr;
+  };
+  Start start_;  // linked until it has started
 };
 
 }  // namespace detail

@@ -29,9 +29,9 @@ class StreamSource {
 
   /// True if `take` can be called without waiting.
   virtual bool ready() = 0;
-  /// Called when `ready` said no, with the coroutine that asked: keeps `waiter` (which its caller has told what to resume)
-  /// until it can be resumed, or returns false if `take` can be called after all. A cancelled waiter is resumed as any
-  /// other; `waiter.cancelled()` then tells.
+  /// Called when `ready` said no, with the coroutine that asked: keeps `waiter` (which its caller has told what to
+  /// resume) until it can be resumed, or returns false if `take` can be called after all. A cancelled waiter is resumed
+  /// as any other; `waiter.cancelled()` then tells.
   virtual bool wait(Waiter& waiter, std::coroutine_handle<> consumer, Context* context) = 0;
   /// The coroutine that waited was destroyed where it was suspended.
   virtual void abandon_wait() noexcept {}
@@ -78,7 +78,8 @@ class NextAwaiter {
 /// The consumer's side of a source whose values come from elsewhere: at most one coroutine waits.
 class StreamConsumer {
  public:
-  /// For `StreamSource::wait`. Throws `CancelledError` in a cancelled context, `std::logic_error` for a second consumer.
+  /// For `StreamSource::wait`. Throws `CancelledError` in a cancelled context, `std::logic_error` for a second
+  /// consumer.
   void wait(Waiter& waiter, std::coroutine_handle<> consumer, Context* context) {
     if (!waiting_.empty()) throw std::logic_error("Stream::next: another coroutine already waits for this stream");
     if (context && context->cancelled()) throw CancelledError();
@@ -182,22 +183,22 @@ class [[nodiscard("a stream that is dropped is closed")]] Stream {
   using promise_type = detail::GeneratorPromise<T>;
   using value_type = T;
 
-  Stream(Stream&&) noexcept = default;
+  Stream(Stream &&) noexcept = default;
   Stream& operator=(Stream&&) noexcept = default;
 
-  /// The next value, nullopt at the end. Throws the error of the value that is missing; whether the stream goes on after
-  /// that its maker says (a `map` does, a coroutine has ended). Cancelling it loses no value, but a coroutine is
+  /// The next value, nullopt at the end. Throws the error of the value that is missing; whether the stream goes on
+  /// after that its maker says (a `map` does, a coroutine has ended). Cancelling it loses no value, but a coroutine is
   /// cancelled with its consumer. The stream must outlive the wait.
   detail::NextAwaiter<T> next() { return detail::NextAwaiter<T>(source()); }
 
-  /// Stops the producer: outstanding work is cancelled, a coroutine is destroyed where it is suspended. The stream is at
-  /// its end then, also for a coroutine that waits for it. The destructor does the same.
+  /// Stops the producer: outstanding work is cancelled, a coroutine is destroyed where it is suspended. The stream is
+  /// at its end then, also for a coroutine that waits for it. The destructor does the same.
   void close() {
     if (source_) source_->close();
   }
 
   /// `co_await std::move(stream)`: all the values, in a vector. The first error closes the stream and is rethrown.
-  auto operator co_await() && { return detail::collect(std::move(*this)).operator co_await(); }
+  auto operator co_await()&& { return detail::collect(std::move(*this)).operator co_await(); }
 
   /// For whoever makes streams: one over `source`.
   explicit Stream(std::unique_ptr<detail::StreamSource<T>> source) noexcept : source_(std::move(source)) {}

@@ -10,7 +10,8 @@ namespace cofork {
 
 namespace detail {
 
-/// `co_await ThisContext{}` gives the context of the awaiting coroutine (null in a coroutine that is not the library's).
+/// `co_await ThisContext{}` gives the context of the awaiting coroutine (null in a coroutine that is not the
+/// library's).
 struct ThisContext {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
@@ -29,8 +30,8 @@ struct CurrentStopToken : ThisContext {
 
 }  // namespace detail
 
-/// `std::stop_token token = co_await current_stop_token();` tells when the awaiting coroutine is cancelled, for code that
-/// does not await: a long computation, a `std::stop_callback`.
+/// `std::stop_token token = co_await current_stop_token();` tells when the awaiting coroutine is cancelled, for code
+/// that does not await: a long computation, a `std::stop_callback`.
 inline detail::CurrentStopToken current_stop_token() noexcept { return {}; }
 
 }  // namespace cofork

@@ -167,7 +167,9 @@ TEST_CASE("a future that is dropped lets its task run") {
   Shared shared;
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool(1);
-    { auto dropped = pool.submit([](int counter) { ++Shared::at(static_cast<std::size_t>(counter)); }, 3); }
+    {
+      auto dropped = pool.submit([](int counter) { ++Shared::at(static_cast<std::size_t>(counter)); }, 3);
+    }
     co_await pool.shutdown();
     CHECK(shared[3] == 1);
   });

@@ -24,9 +24,7 @@ using cofork::ipc::Descriptor;
 
 namespace {
 
-double total(std::span<const double> numbers) {
-  return std::accumulate(numbers.begin(), numbers.end(), 0.0);
-}
+double total(std::span<const double> numbers) { return std::accumulate(numbers.begin(), numbers.end(), 0.0); }
 struct alignas(64) Block {
   double first;
 };
@@ -151,9 +149,9 @@ TEST_CASE("messages of every size around the limits of ring and arena arrive who
     }
     const std::string large = co_await pool.submit(repeat, 'x', 30'000'000);
     CHECK(large.size() == 30'000'000);
-    auto big = pool.map(repeat, std::vector<char>(40, 'y'), std::views::iota(std::size_t{0}) | std::views::transform([](std::size_t i) {
-                                                              return i * 40'000;
-                                                            }));
+    auto big =
+        pool.map(repeat, std::vector<char>(40, 'y'),
+                 std::views::iota(std::size_t{0}) | std::views::transform([](std::size_t i) { return i * 40'000; }));
     for (std::size_t i = 0; i < 40; ++i) {
       const std::optional<std::string> text = co_await big.next();
       REQUIRE(text);

@@ -297,8 +297,10 @@ TEST_CASE("no descendant lives a second after the parent was killed") {
       ProcessPoolExecutor pool(2);
       auto stubborn = pool.submit([] {
         for (const int signo : {SIGTERM, SIGHUP, SIGINT}) ::signal(signo, SIG_IGN);
-        if (::fork() == 0) Shared::at(2) = ::getpid();
-        else Shared::at(0) = ::getpid();
+        if (::fork() == 0)
+          Shared::at(2) = ::getpid();
+        else
+          Shared::at(0) = ::getpid();
         for (;;) pause_for(1h);
       });
       const pid_t idle = co_await pool.submit(own_pid);

@@ -38,7 +38,8 @@ Task<bool> arrives_as_itself(ProcessPoolExecutor& pool) {
   try {
     co_await future;
   } catch (const E& error) {
-    co_return typeid(error) == typeid(E) && std::string(error.what()) == (std::is_same_v<E, std::bad_alloc> ? std::bad_alloc().what() : "the reason");
+    co_return typeid(error) == typeid(E) &&
+        std::string(error.what()) == (std::is_same_v<E, std::bad_alloc> ? std::bad_alloc().what() : "the reason");
   } catch (...) {
   }
   co_return false;
@@ -54,7 +55,8 @@ std::vector<int> open_descriptors() {
   std::vector<int> open;
   DIR* const directory = ::opendir("/proc/self/fd");
   while (const dirent* entry = ::readdir(directory))
-    if (entry->d_name[0] != '.' && std::atoi(entry->d_name) != ::dirfd(directory)) open.push_back(std::atoi(entry->d_name));
+    if (entry->d_name[0] != '.' && std::atoi(entry->d_name) != ::dirfd(directory))
+      open.push_back(std::atoi(entry->d_name));
   ::closedir(directory);
   return open;
 }

@@ -64,13 +64,20 @@ int scribble(int seed, End end) {
       // A result of another task, or an empty one of its own.
       auto* const frames = reinterpret_cast<ResultFrame*>(bytes + ResultFileLayout::ring);
       for (std::size_t i = 0; i < 100; ++i)
-        frames[i] = {static_cast<ResultFrame::Kind>(random() % 5), static_cast<std::uint16_t>(random() % 8 == 0), 0,
-                     static_cast<std::uint32_t>(random() % 3), static_cast<std::uint32_t>(random() % 3), 1, 0, 0};
+        frames[i] = {static_cast<ResultFrame::Kind>(random() % 5),
+                     static_cast<std::uint16_t>(random() % 8 == 0),
+                     0,
+                     static_cast<std::uint32_t>(random() % 3),
+                     static_cast<std::uint32_t>(random() % 3),
+                     1,
+                     0,
+                     0};
       words().result_bytes += sizeof(ResultFrame) * (1 + random() % 100);
       break;
     }
     case 6:
-      for (std::size_t i = 8; i < memory.size(); i += 1 + random() % 9) memory[i] = random() % 3 ? random() % 100 : random();
+      for (std::size_t i = 8; i < memory.size(); i += 1 + random() % 9)
+        memory[i] = random() % 3 ? random() % 100 : random();
       break;
     case 7:
       for (std::size_t i = 0; i < memory.size(); ++i) memory[i] = random();
@@ -93,16 +100,18 @@ TEST_CASE("a worker that breaks the protocol harms nobody but its own tasks") {
     };
     for (int seed = 0; seed < 96; ++seed) {
       INFO("seed " << seed);
-      const auto end = static_cast<End>(seed / 8 % 3);
+      auto end = static_cast<End>(seed / 8 % 3);
+      // A task that says for ever that it has not been begun is nothing that the pool could end by a timeout.
+      if (end == End::hang && (seed % 8 == 2 || seed % 8 == 3 || seed % 8 >= 6)) end = End::die;
       std::vector<Future<int>> others;
       for (int i = 0; i < 5; ++i) others.push_back(pool.submit({.timeout = 20s}, slow_square, i));
       auto bad = pool.submit({.timeout = 30ms * support::slowdown}, scribble, seed, end);
       auto stream = pool.map({.chunksize = static_cast<std::size_t>(seed % 4), .item_timeout = 2s}, slow_square,
                              std::views::iota(0, 40));
       co_await cofork::wait(others);
-      int got = 0;
       try {
-        while (co_await stream.next()) ++got;
+        while (co_await stream.next()) {
+        }
       } catch (const std::exception&) {
       }
       const bool done = co_await until([&] { return bad.done(); });
@@ -122,16 +131,16 @@ TEST_CASE("a worker that breaks the protocol harms nobody but its own tasks") {
 
 TEST_CASE("a garbled result is a decode error of its future") {
   cofork::run([]() -> Task<> {
-    ProcessPoolExecutor pool(1);
+    ProcessPoolExecutor pool(2);
     auto bad = pool.submit([] {
       words().result_bytes = 12;
       for (;;) pause_for(1h);
     });
-    auto good = pool.submit(square, 5);
-    const int value = co_await good;
-    CHECK(value == 25);
-    const bool done = co_await until([&] { return bad.done(); });
-    REQUIRE(done);
+    // Nobody rang: it is seen when the loop looks for what others have.
+    while (!bad.done()) {
+      const int value = co_await pool.submit(square, 5);
+      if (value != 25) FAIL("a wrong value");
+    }
     CHECK(error_of<cofork::DecodeError>(bad).find("malformed message") == 0);
   });
 }

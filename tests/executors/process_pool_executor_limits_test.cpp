@@ -52,8 +52,8 @@ TEST_CASE("max_tasks_per_child counts the items of a map, whatever its chunks") 
   for (const std::size_t chunksize : {0, 1, 4, 50}) {
     cofork::run([&]() -> Task<> {
       ProcessPoolExecutor pool({.max_workers = 2, .max_tasks_per_child = 6});
-      const std::vector<pid_t> pids =
-          co_await pool.map({.chunksize = chunksize}, [](int) { return own_pid(); }, std::views::iota(0, 60));
+      const std::vector<pid_t> pids = co_await pool.map(
+          {.chunksize = chunksize}, [](int) { return own_pid(); }, std::views::iota(0, 60));
       CHECK(pids.size() == 60);
       CHECK(most(count(pids)) <= 6);
     });

@@ -42,7 +42,8 @@ class Counting : public std::ranges::view_base {
     int end_;
     int fail_at_;
   };
-  explicit Counting(int& pulled, int end = 1 << 30, int fail_at = -1) : pulled_(&pulled), end_(end), fail_at_(fail_at) {}
+  explicit Counting(int& pulled, int end = 1 << 30, int fail_at = -1)
+      : pulled_(&pulled), end_(end), fail_at_(fail_at) {}
   Iterator begin() {
     ++*pulled_;
     return {pulled_, end_, fail_at_};
@@ -144,7 +145,8 @@ TEST_CASE("map over several ranges ends with the shortest and starmap takes tupl
     const std::vector<std::string> starred = co_await pool.starmap(join, tuples);
     CHECK(starred == std::vector<std::string>{"4x1", "5y2"});
     const std::vector<std::pair<int, int>> pairs{{1, 2}, {3, 4}};
-    const std::vector<int> sums = co_await pool.starmap({.chunksize = 2}, [](int a, int b) { return a + b; }, pairs);
+    const std::vector<int> sums = co_await pool.starmap(
+        {.chunksize = 2}, [](int a, int b) { return a + b; }, pairs);
     CHECK(sums == std::vector<int>{3, 7});
   });
 }
@@ -177,7 +179,8 @@ TEST_CASE("the buffer is filled while nobody takes results") {
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool(2);
     int pulled = 0;
-    auto stream = pool.map({.buffersize = 10}, [](int x) { return ++Shared::at(0), x; }, Counting(pulled));
+    auto stream = pool.map(
+        {.buffersize = 10}, [](int x) { return ++Shared::at(0), x; }, Counting(pulled));
     const bool filled = co_await until([&] { return shared[0] == 10; });
     CHECK(filled);
     co_await cofork::sleep(10ms);
@@ -231,7 +234,8 @@ TEST_CASE("an input range that throws ends the map with its error in its place")
     ProcessPoolExecutor pool(2);
     for (const bool ordered : {true, false}) {
       int pulled = 0;
-      const std::vector<std::string> all = co_await outcomes(pool.map({.ordered = ordered}, square, Counting(pulled, 100, 6)));
+      const std::vector<std::string> all =
+          co_await outcomes(pool.map({.ordered = ordered}, square, Counting(pulled, 100, 6)));
       REQUIRE(all.size() == 6);
       CHECK(std::count(all.begin(), all.end(), "error the input failed") == 1);
       if (ordered) CHECK(all.back() == "error the input failed");

@@ -29,11 +29,13 @@ TEST_CASE("shutdown waits for all that was submitted and can be repeated") {
     ProcessPoolExecutor pool(2);
     std::vector<Future<int>> futures;
     for (int i = 0; i < 50; ++i)
-      futures.push_back(pool.submit([](int x) {
-        pause_for(1ms);
-        ++Shared::at(0);
-        return x;
-      }, i));
+      futures.push_back(pool.submit(
+          [](int x) {
+            pause_for(1ms);
+            ++Shared::at(0);
+            return x;
+          },
+          i));
     co_await pool.shutdown();
     CHECK(shared[0] == 50);
     for (auto& future : futures) CHECK(future.done());
@@ -127,10 +129,12 @@ TEST_CASE("cancelling the wait for a shutdown does not stop the shutdown") {
 TEST_CASE("a map that was begun before the shutdown is finished") {
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool(2);
-    auto stream = pool.map([](int x) {
-      pause_for(100us);
-      return x;
-    }, std::views::iota(0, 500));
+    auto stream = pool.map(
+        [](int x) {
+          pause_for(100us);
+          return x;
+        },
+        std::views::iota(0, 500));
     co_await pool.shutdown();
     const std::vector<int> all = co_await std::move(stream);
     CHECK(all.size() == 500);
@@ -193,9 +197,9 @@ TEST_CASE("terminate_workers and kill_workers end everything with CancelledError
       else
         pool.terminate_workers();
       CHECK_THROWS_AS(pool.submit(square, 1), InvalidStateError);
-      const bool ended = co_await until([&] {
-        return std::all_of(futures.begin(), futures.end(), [](const auto& future) { return future.done(); });
-      }, 5s);
+      const bool ended = co_await until(
+          [&] { return std::all_of(futures.begin(), futures.end(), [](const auto& future) { return future.done(); }); },
+          5s);
       REQUIRE(ended);
       for (auto& future : futures) CHECK(future.cancelled());
       bool cancelled = false;
@@ -236,6 +240,9 @@ TEST_CASE("shutdown is not held up by an idle worker that somebody stopped", "[l
     ProcessPoolExecutor pool(1);
     const pid_t pid = co_await pool.submit(own_pid);
     ::kill(pid, SIGSTOP);
+    auto unbegun = pool.submit(square, 3);
+    co_await cofork::sleep(10ms);
+    CHECK(unbegun.cancel());
     co_await pool.shutdown();
     CHECK_FALSE(support::is_running(pid));
   });
@@ -249,10 +256,11 @@ TEST_CASE("the destructor cancels what is pending and running at once") {
     std::chrono::nanoseconds took{};
     {
       ProcessPoolExecutor pool({.max_workers = 2, .grace = 20s});
-      for (int i = 0; i < 6; ++i) futures.push_back(pool.submit([] {
-        ::signal(SIGTERM, SIG_IGN);
-        return never_end(0);
-      }));
+      for (int i = 0; i < 6; ++i)
+        futures.push_back(pool.submit([] {
+          ::signal(SIGTERM, SIG_IGN);
+          return never_end(0);
+        }));
       const bool started = co_await until([&] { return shared[0] == 2; });
       REQUIRE(started);
       pids = pool.worker_pids();

@@ -191,6 +191,26 @@ TEST_CASE("one worker starts tasks in the order of submission and higher priorit
   });
 }
 
+TEST_CASE("a task of higher priority overtakes what was sent ahead to a worker") {
+  Shared shared;
+  cofork::run([&]() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    const auto turn_or_gate = [](int label) { return label == 0 ? wait_at_gate(60, 61) : note_turn(label); };
+    for (int i = 0; i < 50; ++i) co_await pool.submit(turn_or_gate, 63);
+    shared[0] = 0;
+    std::vector<Future<int>> futures;
+    futures.push_back(pool.submit(turn_or_gate, 0));
+    for (int i = 0; i < 3; ++i) futures.push_back(pool.submit({.priority = -3}, turn_or_gate, 30 + i));
+    for (int i = 0; i < 3; ++i) futures.push_back(pool.submit(turn_or_gate, 20 + i));
+    for (int i = 0; i < 3; ++i) futures.push_back(pool.submit({.priority = 2}, turn_or_gate, 10 + i));
+    shared[61] = 1;
+    co_await cofork::gather(std::move(futures));
+    std::vector<int> order;
+    for (std::size_t i = 1; i <= 9; ++i) order.push_back(shared[i]);
+    CHECK(order == std::vector<int>{10, 11, 12, 20, 21, 22, 30, 31, 32});
+  });
+}
+
 TEST_CASE("a task that a dead worker had not begun keeps its priority") {
   Shared shared;
   cofork::run([&]() -> Task<> {

@@ -116,7 +116,8 @@ TEST_CASE("tasks are neither lost nor run twice while workers are killed and sto
       }
     }
     tormentor.cancel();
-    std::fprintf(stderr, "torture: %zu tasks, %zu died, %zu cancelled; workers killed %d, stopped %d; servers killed %d\n",
+    std::fprintf(stderr,
+                 "torture: %zu tasks, %zu died, %zu cancelled; workers killed %d, stopped %d; servers killed %d\n",
                  next, died, cancelled, damage.killed, damage.stopped, damage.servers);
     CHECK(wrong == 0);
     CHECK(next > 500);
@@ -195,10 +196,13 @@ TEST_CASE("pools are made and dropped at any moment", "[limit:900]") {
       std::vector<Future<int>> futures;
       {
         ProcessPoolExecutor pool({.max_workers = 3, .grace = 1ms});
-        for (int i = 0; i < 20; ++i) futures.push_back(pool.submit([](int x) {
-          pause_for(std::chrono::microseconds(x * 50));
-          return x;
-        }, i));
+        for (int i = 0; i < 20; ++i)
+          futures.push_back(pool.submit(
+              [](int x) {
+                pause_for(std::chrono::microseconds(x * 50));
+                return x;
+              },
+              i));
         auto stream = pool.map(square, std::views::iota(0));
         const auto nap = std::chrono::microseconds(random_below(5000));
         if (random_below(4) != 0) co_await cofork::sleep(nap);

@@ -2,6 +2,7 @@
 // which the parent looks.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/task_sender.hpp>
 #include <cofork/runtime/errors.hpp>
@@ -57,8 +58,7 @@ void look(TaskSender& sender, std::uint64_t& released) {
       sum += static_cast<unsigned>(byte);
     if (!result.message.empty()) sum += static_cast<unsigned>(result.message.back());
   }
-  static volatile unsigned sink;
-  sink = sum;
+  asm volatile("" : : "r"(sum));
   sender.results_done();
   for (; released < passed; ++released) sender.release_frame();
   for (std::uint64_t frame = released; frame < frames; ++frame) {
@@ -103,7 +103,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           claims[input.take<std::uint8_t>() % (frames + 1)].word = input.take<std::uint64_t>();
           break;
         case 4: {
-          const std::size_t at = ResultFileLayout::ring + input.take<std::uint16_t>() * std::size_t{8} % result_ring_bytes;
+          const std::size_t at =
+              ResultFileLayout::ring + input.take<std::uint16_t>() * std::size_t{8} % result_ring_bytes;
           const auto bytes = input.take(input.take<std::uint8_t>());
           std::memcpy(memory.data() + at, bytes.data(), bytes.size());
           break;

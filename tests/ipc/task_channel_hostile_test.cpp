@@ -84,17 +84,17 @@ TEST_CASE("a false end of the result ring is a decode error") {
 }
 
 TEST_CASE("a result of a false size or place is a decode error") {
-  const std::uint64_t numbers[] = {inline_message_bytes + 1, result_ring_bytes, std::uint64_t{1} << 32, ~std::uint64_t{0},
-                                   std::uint64_t{1} << 63, 9};
+  const std::uint64_t numbers[] = {inline_message_bytes + 1, result_ring_bytes,      std::uint64_t{1} << 32,
+                                   ~std::uint64_t{0},        std::uint64_t{1} << 63, 9};
   for (const std::uint64_t size : numbers) {
     Hostile worker;
     worker.publish_good();
     worker.frame_at(0).message_size = size;
     CHECK_FALSE(worker.reads());
   }
-  for (const std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{ResultFileLayout::arena - 64},
-                                     std::uint64_t{ResultFileLayout::arena + 8}, std::uint64_t{ResultFileLayout::arena + 64},
-                                     ~std::uint64_t{63}, std::uint64_t{1} << 63}) {
+  for (const std::uint64_t offset :
+       {std::uint64_t{0}, std::uint64_t{ResultFileLayout::arena - 64}, std::uint64_t{ResultFileLayout::arena + 8},
+        std::uint64_t{ResultFileLayout::arena + 64}, ~std::uint64_t{63}, std::uint64_t{1} << 63}) {
     Hostile worker;
     worker.publish_good();
     worker.frame_at(0).in_arena = 1;

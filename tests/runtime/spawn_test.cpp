@@ -142,6 +142,19 @@ TEST_CASE("a spawned task that is cancelled before its start never starts, and f
   });
 }
 
+TEST_CASE("a spawned task that has not started when main ends never starts") {
+  bool started = false;
+  const auto body = [&started]() -> Task<> {
+    started = true;
+    co_return;
+  };
+  run([&]() -> Task<> {
+    auto dropped = spawn(body());
+    co_return;
+  });
+  CHECK_FALSE(started);
+}
+
 TEST_CASE("a spawned task that is cancelled while it waits ends at once") {
   Counted::reset();
   bool started = false;
