@@ -171,12 +171,14 @@ TEST_CASE("wait returns at the first, at the first failure, or when all are done
     std::vector<Future<int>> futures;
     futures.push_back(pool.submit(wait_at_gate, 0, 1));
     futures.push_back(pool.submit(sleep_for, 5));
-    const auto first = co_await cofork::wait(futures, {.return_when = ReturnWhen::first_completed});
+    const cofork::WaitOptions until_first{.return_when = ReturnWhen::first_completed};
+    const auto first = co_await cofork::wait(futures, until_first);
     CHECK(first.done == std::vector<std::size_t>{1});
     CHECK(first.not_done == std::vector<std::size_t>{0});
     futures.push_back(pool.submit(sleep_for, 2));
     futures.push_back(pool.submit(fail_after, 2));
-    const auto failed = co_await cofork::wait(futures, {.return_when = ReturnWhen::first_exception});
+    const cofork::WaitOptions until_failed{.return_when = ReturnWhen::first_exception};
+    const auto failed = co_await cofork::wait(futures, until_failed);
     CHECK(failed.not_done == std::vector<std::size_t>{0});
     const auto late = co_await cofork::wait(futures, {.timeout = 5ms});
     CHECK(late.done.size() == 3);
