@@ -39,7 +39,7 @@ TaskReceiver::TaskReceiver(std::span<const int> descriptors)
       tasks_(task_file_.descriptor(), task_file_.size(), Mapping::Access::read),
       results_(result_file_.descriptor(), result_file_.size()),
       arena_(result_file_, results_, ResultFileLayout::arena),
-      message_(*this) {}
+      message_(arena_, results_) {}
 
 template <class F>
 void TaskReceiver::wait(F&& over) {
@@ -167,7 +167,7 @@ void TaskReceiver::free_read_results() {
 }
 
 TaskReceiver::Message& TaskReceiver::begin_result() {
-  if (message_.arena_offset_ != 0) arena_.free(message_.arena_offset_);
+  message_.drop();
   free_read_results();
   const auto free = [this] {
     return result_ring_bytes -
@@ -192,31 +192,11 @@ TaskReceiver::Message& TaskReceiver::begin_result() {
   return message_;
 }
 
-void TaskReceiver::Message::grow(std::size_t at_least) {
-  const std::size_t capacity = std::max(at_least, 2 * size());
-  Arena& arena = receiver_.arena_;
-  if (arena_offset_ != 0 && arena.extend(arena_offset_, capacity)) {
-    moved_to(receiver_.results_.data() + arena_offset_, capacity);
-    return;
-  }
-  // The mapping may move, and with it what is written so far.
-  const std::size_t written_at = static_cast<std::size_t>(begin_ - receiver_.results_.data());
-  const std::size_t written = size();
-  const std::size_t offset = arena.allocate(capacity);
-  std::byte* const base = receiver_.results_.data();
-  std::memcpy(base + offset, base + written_at, written);
-  if (arena_offset_ != 0) arena.free(arena_offset_);
-  arena_offset_ = offset;
-  begin_ = base + written_at;
-  current_ = begin_ + written;
-  moved_to(base + offset, capacity);
-}
-
 void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, std::int64_t wall) {
   std::vector<Descriptor>& descriptors = message_.descriptors();
   const auto count = static_cast<std::uint32_t>(descriptors.size());
   if (count != 0) send_descriptors(descriptors);
-  const bool in_arena = message_.arena_offset_ != 0;
+  const bool in_arena = message_.in_arena();
   const std::size_t position = static_cast<std::size_t>(result_bytes_ % result_ring_bytes);
   auto* result = reinterpret_cast<ResultFrame*>(results_.data() + ResultFileLayout::ring + position);
   *result = {kind,
@@ -226,8 +206,8 @@ void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint
              item,
              wall,
              message_.size(),
-             message_.arena_offset_};
-  if (in_arena) blocks_.push_back({results_published_, std::exchange(message_.arena_offset_, 0)});
+             message_.arena_offset()};
+  if (in_arena) blocks_.push_back({results_published_, message_.release_arena()});
   result_bytes_ += header + (in_arena ? 0 : round_up(message_.size(), 8));
   ++results_published_;
   worker().result_bytes.store(result_bytes_, std::memory_order_release);

@@ -3,9 +3,9 @@
 
 #include <cofork/ipc/arena.hpp>
 #include <cofork/ipc/descriptor.hpp>
+#include <cofork/ipc/frame_message.hpp>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/task_segment.hpp>
-#include <cofork/ipc/writer.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -37,22 +37,7 @@ class TaskReceiver {
   /// Done with the frame: its memory and its claim are not touched any more.
   void pass(const Frame& frame) noexcept;
 
-  /// A result's message: first in the ring, in the arena once it is too long for that.
-  class Message final : public Writer {
-   public:
-    explicit Message(TaskReceiver& receiver) : Writer(nullptr, 0), receiver_(receiver) {}
-
-   private:
-    friend class TaskReceiver;
-    void grow(std::size_t at_least) override;
-    void begin_at(std::byte* memory, std::size_t capacity) {
-      restart();
-      moved_to(memory, capacity);
-      arena_offset_ = 0;
-    }
-    TaskReceiver& receiver_;
-    std::size_t arena_offset_ = 0;  // 0: in the ring
-  };
+  using Message = FrameMessage;
   /// Begins a result, waiting for room. What an earlier `begin_result` began and `publish` did not send is dropped.
   Message& begin_result();
   void publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, std::int64_t wall);

@@ -32,7 +32,7 @@ TaskSender::TaskSender()
       tasks_(task_file_.descriptor(), TaskFileLayout::arena),
       results_(result_file_.descriptor(), ResultFileLayout::arena),
       arena_(task_file_, tasks_, TaskFileLayout::arena),
-      message_(*this),
+      message_(arena_, tasks_),
       scratch_(static_cast<std::byte*>(::operator new (inline_message_bytes, std::align_val_t{message_alignment}))) {
   workers_task_file_ = task_file_.read_only_descriptor();
   task_file_.seal_shrink();
@@ -87,29 +87,7 @@ TaskSender::Message& TaskSender::begin_frame() {
   return message_;
 }
 
-void TaskSender::Message::grow(std::size_t at_least) {
-  const std::size_t capacity = std::max(at_least, 2 * size());
-  if (arena_offset_ != 0 && sender_.arena_.extend(arena_offset_, capacity)) {
-    moved_to(sender_.tasks_.data() + arena_offset_, capacity);
-    return;
-  }
-  // The mapping may move, and with it what is written so far.
-  const std::size_t written_at = static_cast<std::size_t>(begin_ - sender_.tasks_.data());
-  const std::size_t written = size();
-  const std::size_t offset = sender_.arena_.allocate(capacity);
-  std::byte* const base = sender_.tasks_.data();
-  std::memcpy(base + offset, base + written_at, written);
-  if (arena_offset_ != 0) sender_.arena_.free(arena_offset_);
-  arena_offset_ = offset;
-  begin_ = base + written_at;
-  current_ = begin_ + written;
-  moved_to(base + offset, capacity);
-}
-
-void TaskSender::drop_frame() noexcept {
-  if (message_.arena_offset_ != 0) arena_.free(message_.arena_offset_);
-  message_.begin_at(nullptr, 0);
-}
+void TaskSender::drop_frame() noexcept { message_.drop(); }
 
 std::uint64_t TaskSender::publish(const Function& function, std::uint32_t items, std::uint32_t flags,
                                   std::uint32_t first_offset) {
@@ -131,7 +109,7 @@ std::uint64_t TaskSender::publish(const Function& function, std::uint32_t items,
       throw std::system_error(EAGAIN, std::generic_category(), "sending descriptors to a worker");
     }
   }
-  const bool in_arena = message_.arena_offset_ != 0;
+  const bool in_arena = message_.in_arena();
   const std::size_t position = static_cast<std::size_t>(ring_head_ % task_ring_bytes);
   auto* frame = reinterpret_cast<TaskFrame*>(tasks_.data() + TaskFileLayout::ring + position);
   frame->flags = flags | (in_arena ? TaskFrame::in_arena : TaskFrame::none);
@@ -141,9 +119,9 @@ std::uint64_t TaskSender::publish(const Function& function, std::uint32_t items,
   frame->module = function.module;
   frame->offset = function.offset;
   frame->message_size = message_.size();
-  frame->arena_offset = message_.arena_offset_;
+  frame->arena_offset = message_.arena_offset();
   ring_head_ += header + (in_arena ? 0 : round_up(message_.size(), 64));
-  frames_.push_back({ring_head_, static_cast<std::size_t>(message_.begin_ - tasks_.data()), message_.arena_offset_,
+  frames_.push_back({ring_head_, static_cast<std::size_t>(message_.data() - tasks_.data()), message_.release_arena(),
                      message_.size(), items, flags, first_offset, function, std::move(descriptors)});
   if (frame->descriptors != 0) ++frames_with_descriptors_;
   claim(sequence).word.store(Claim::pack(0, items), std::memory_order_relaxed);

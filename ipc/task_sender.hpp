@@ -4,9 +4,9 @@
 #include <array>
 #include <cofork/ipc/arena.hpp>
 #include <cofork/ipc/descriptor.hpp>
+#include <cofork/ipc/frame_message.hpp>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/task_segment.hpp>
-#include <cofork/ipc/writer.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -37,27 +37,8 @@ class TaskSender {
   /// Whether there is room for one more frame.
   bool has_room() const noexcept;
 
-  /// The message of the frame being written: first in the ring, and in the arena once it is too long for that.
-  class Message final : public Writer {
-   public:
-    explicit Message(TaskSender& sender) : Writer(nullptr, 0), sender_(sender) {}
-    /// Forgets what was written beyond `size`, and all but so many descriptors.
-    void rewind(std::size_t size, std::size_t descriptor_count) {
-      current_ = begin_ + size;
-      descriptors().resize(descriptor_count);
-    }
-
-   private:
-    friend class TaskSender;
-    void grow(std::size_t at_least) override;
-    void begin_at(std::byte* memory, std::size_t capacity) {
-      restart();
-      moved_to(memory, capacity);
-      arena_offset_ = 0;
-    }
-    TaskSender& sender_;
-    std::size_t arena_offset_ = 0;  // 0: in the ring
-  };
+  using Message = FrameMessage;
+  /// Begins the next frame: its message, to be written.
   Message& begin_frame();
   struct Function {
     std::uint64_t module, offset;
