@@ -15,8 +15,10 @@
 #include <cstddef>
 #include <exception>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/forked.hpp"
@@ -93,6 +95,13 @@ std::string error_of(cofork::Future<T>& future) {
     return std::string("another error: ") + error.what();
   }
   return "no error";
+}
+
+/// The pids of `count` workers: a worker can be at work before the pool hears of its start.
+inline cofork::Task<std::vector<pid_t>> workers_of(cofork::ProcessPoolExecutor& pool, std::size_t count) {
+  const bool known = co_await until([&] { return pool.worker_pids().size() >= count; });
+  if (!known) throw std::runtime_error("workers that were started are not there");
+  co_return pool.worker_pids();
 }
 
 /// The parent of a process, from /proc.

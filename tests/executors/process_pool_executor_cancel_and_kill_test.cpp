@@ -44,8 +44,9 @@ TEST_CASE("killing an executing task ends it and replaces its worker") {
     CHECK(stuck.cancelled());
     CHECK_FALSE(stuck.kill());
     CHECK(gone(shared[0]));
-    CHECK(pool.worker_pids().size() == 1);
-    CHECK(pool.worker_pids().at(0) != shared[0]);
+    const std::vector<pid_t> pids = co_await workers_of(pool, 1);
+    CHECK(pids.size() == 1);
+    CHECK(pids[0] != shared[0]);
     CHECK(pool.stats().workers_started == 2);
     CHECK(pool.stats().workers_died == 0);
   });
@@ -132,10 +133,8 @@ TEST_CASE("a task group that fails stops its pool tasks") {
       failed = std::string(error.what()) == "enough";
     }
     CHECK(failed);
-    CHECK(gone(shared[0]));
-    CHECK(gone(shared[1]));
-    CHECK(shared[2] == 0);
-    CHECK(shared[3] == 0);
+    // The others, if they were begun at all.
+    for (std::size_t i = 0; i < 4; ++i) CHECK((shared[i] == 0 || gone(shared[i])));
     const int after = co_await pool.submit(square, 6);
     CHECK(after == 36);
   });

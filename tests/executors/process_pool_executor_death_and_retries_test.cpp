@@ -133,7 +133,8 @@ TEST_CASE("killing a stopped worker from outside fails just its task") {
     auto behind = pool.submit(square, 3);
     const bool started = co_await until([&] { return shared[0] == 1; });
     REQUIRE(started);
-    const pid_t pid = pool.worker_pids().at(0);
+    const std::vector<pid_t> pids = co_await workers_of(pool, 1);
+    const pid_t pid = pids[0];
     ::kill(pid, SIGSTOP);
     co_await cofork::sleep(5ms);
     CHECK(stuck.running());
@@ -282,7 +283,8 @@ TEST_CASE("what a killed worker started is gone with it") {
     });
     const bool started = co_await until([&] { return shared[0] != 0 && shared[1] != 0; });
     REQUIRE(started);
-    ::kill(pool.worker_pids().at(0), SIGKILL);
+    const std::vector<pid_t> pids = co_await workers_of(pool, 1);
+    ::kill(pids[0], SIGKILL);
     const bool gone =
         co_await until([&] { return !support::is_running(shared[0]) && !support::is_running(shared[1]); });
     CHECK(gone);

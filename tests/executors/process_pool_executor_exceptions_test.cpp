@@ -247,7 +247,8 @@ TEST_CASE("SIGTERM to a worker does not reach the loop of this process") {
     auto task = pool.submit(never_end, 0);
     const bool started = co_await until([&] { return shared[0] == 1; });
     REQUIRE(started);
-    ::kill(pool.worker_pids().at(0), SIGTERM);
+    const std::vector<pid_t> pids = co_await workers_of(pool, 1);
+    ::kill(pids[0], SIGTERM);
     const bool done = co_await until([&] { return task.done(); });
     REQUIRE(done);
     CHECK(error_of<cofork::WorkerDied>(task).find("SIGTERM") != std::string::npos);

@@ -79,7 +79,8 @@ TEST_CASE("the initializer runs in every worker before its first task and its st
     const std::string text = co_await pool.submit(get_label);
     CHECK(text == "a label");
     CHECK(shared[0] == 2);
-    for (const pid_t pid : pool.worker_pids()) ::kill(pid, SIGKILL);
+    const std::vector<pid_t> pids = co_await workers_of(pool, 2);
+    for (const pid_t pid : pids) ::kill(pid, SIGKILL);
     const int again = co_await pool.submit(add_state, 1);
     CHECK(again == 41);
     CHECK(state == 0);
@@ -205,7 +206,8 @@ TEST_CASE("a pool that finds no free descriptor for a worker breaks with a clear
       ::close(lowest);
       limit.rlim_cur = static_cast<rlim_t>(lowest);
       ::setrlimit(RLIMIT_NOFILE, &limit);
-      ::kill(pool.worker_pids().at(0), SIGKILL);
+      const std::vector<pid_t> pids = co_await workers_of(pool, 1);
+      ::kill(pids[0], SIGKILL);
       co_await cofork::sleep(50ms);
       ProcessPoolExecutor starved(1);
       auto future = starved.submit(square, 2);

@@ -237,7 +237,8 @@ TEST_CASE("a saturated pool starts no more than its workers and finishes everyth
     for (int i = 0; i < 60; ++i) futures.push_back(pool.submit(wait_at_gate, 0, 1));
     const bool started = co_await until([&] { return shared[0] == 3; });
     REQUIRE(started);
-    CHECK(pool.worker_pids().size() == 3);
+    const std::vector<pid_t> pids = co_await workers_of(pool, 3);
+    CHECK(pids.size() == 3);
     CHECK(pool.stats().pending == 57);
     shared[1] = 1;
     co_await cofork::gather(std::move(futures));

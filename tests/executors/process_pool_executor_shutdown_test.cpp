@@ -191,7 +191,7 @@ TEST_CASE("terminate_workers and kill_workers end everything with CancelledError
       auto stream = pool.map(never_end, std::vector<int>(5, 0));
       const bool started = co_await until([&] { return shared[0] == 2; });
       REQUIRE(started);
-      const std::vector<pid_t> pids = pool.worker_pids();
+      const std::vector<pid_t> pids = co_await workers_of(pool, 2);
       if (kill)
         pool.kill_workers();
       else
@@ -263,7 +263,7 @@ TEST_CASE("the destructor cancels what is pending and running at once") {
         }));
       const bool started = co_await until([&] { return shared[0] == 2; });
       REQUIRE(started);
-      pids = pool.worker_pids();
+      pids = co_await workers_of(pool, 2);
       took = -Clock::now().time_since_epoch();
     }
     took += Clock::now().time_since_epoch();

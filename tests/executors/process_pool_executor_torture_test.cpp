@@ -38,16 +38,33 @@ struct Damage {
   int killed = 0, stopped = 0, servers = 0;
 };
 
+// Workers that were stopped go on in the end, however that comes: a task that one has begun would never end otherwise.
+class StoppedWorkers {
+ public:
+  StoppedWorkers() = default;
+  StoppedWorkers(const StoppedWorkers&) = delete;
+  ~StoppedWorkers() { resume(); }
+
+  void stop(pid_t pid) {
+    ::kill(pid, SIGSTOP);
+    stopped_.push_back(pid);
+  }
+  void resume() {
+    for (const pid_t pid : stopped_)
+      ::kill(pid, SIGCONT);  // which does no harm to whoever else may have the pid by now
+    stopped_.clear();
+  }
+
+ private:
+  std::vector<pid_t> stopped_;
+};
+
 // Kills and stops workers until it is cancelled.
 Task<> torment(ProcessPoolExecutor& pool, Damage& damage, bool servers_too) {
-  std::vector<pid_t> stopped;
+  StoppedWorkers stopped;
   for (;;) {
     co_await cofork::sleep(std::chrono::microseconds(500 + random_below(6000)));
-    for (const pid_t pid : stopped) {
-      const std::vector<pid_t> alive = pool.worker_pids();
-      if (std::find(alive.begin(), alive.end(), pid) != alive.end()) ::kill(pid, SIGCONT);
-    }
-    stopped.clear();
+    stopped.resume();
     const std::vector<pid_t> pids = pool.worker_pids();
     if (pids.empty()) continue;
     const pid_t victim = pids[static_cast<std::size_t>(random_below(static_cast<int>(pids.size())))];
@@ -62,8 +79,7 @@ Task<> torment(ProcessPoolExecutor& pool, Damage& damage, bool servers_too) {
       ::kill(server, SIGKILL);
     } else {
       ++damage.stopped;
-      ::kill(victim, SIGSTOP);
-      stopped.push_back(victim);
+      stopped.stop(victim);
     }
   }
 }
