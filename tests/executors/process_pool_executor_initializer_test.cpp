@@ -198,6 +198,7 @@ TEST_CASE("a pool that finds no free descriptor for a worker breaks with a clear
     cofork::run([]() -> Task<> {
       ProcessPoolExecutor pool(2);
       co_await pool.submit(square, 1);
+      const std::vector<pid_t> pids = co_await workers_of(pool, 1);
       rlimit limit{};
       ::getrlimit(RLIMIT_NOFILE, &limit);
       const rlim_t before = limit.rlim_cur;
@@ -206,7 +207,6 @@ TEST_CASE("a pool that finds no free descriptor for a worker breaks with a clear
       ::close(lowest);
       limit.rlim_cur = static_cast<rlim_t>(lowest);
       ::setrlimit(RLIMIT_NOFILE, &limit);
-      const std::vector<pid_t> pids = co_await workers_of(pool, 1);
       ::kill(pids[0], SIGKILL);
       co_await cofork::sleep(50ms);
       ProcessPoolExecutor starved(1);

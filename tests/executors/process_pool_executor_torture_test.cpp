@@ -96,7 +96,7 @@ constexpr std::size_t slots = 10'000'000;  // memory that nobody touches costs n
 
 }  // namespace
 
-TEST_CASE("tasks are neither lost nor run twice while workers are killed and stopped", "[limit:900]") {
+TEST_CASE("tasks are neither lost nor run twice while workers are killed and stopped", "[limit:180]") {
   Shared shared(slots);
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool(3);
@@ -142,7 +142,7 @@ TEST_CASE("tasks are neither lost nor run twice while workers are killed and sto
   });
 }
 
-TEST_CASE("tasks with retries all succeed while workers are killed and stopped", "[limit:900]") {
+TEST_CASE("tasks with retries all succeed while workers are killed and stopped", "[limit:180]") {
   Shared shared(slots);
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool({.max_workers = 3, .max_tasks_per_child = 200});
@@ -166,7 +166,7 @@ TEST_CASE("tasks with retries all succeed while workers are killed and stopped",
   });
 }
 
-TEST_CASE("a map's items are neither lost nor run twice while workers are killed and stopped", "[limit:900]") {
+TEST_CASE("a map's items are neither lost nor run twice while workers are killed and stopped", "[limit:180]") {
   Shared shared(slots);
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool(3);
@@ -202,7 +202,7 @@ TEST_CASE("a map's items are neither lost nor run twice while workers are killed
   });
 }
 
-TEST_CASE("pools are made and dropped at any moment", "[limit:900]") {
+TEST_CASE("pools are made and dropped at any moment", "[limit:180]") {
   Shared shared(64);
   const auto end = Clock::now() + duration() / 3;
   int pools = 0;
