@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -17,8 +18,13 @@
 #include <cstdlib>
 #include <iostream>
 #include <system_error>
+#include <typeinfo>
 #include <utility>
 #include <vector>
+
+#ifdef __GLIBCXX__
+#include <ext/stdio_sync_filebuf.h>
+#endif
 
 #ifdef __GLIBC__
 extern "C" int __cxa_at_quick_exit(void (*)(void*), void*);
@@ -35,71 +41,111 @@ void reset_signal_dispositions() noexcept {
   }
 }
 
-// For kernels and sandboxes without close_range.
-void close_open_descriptors(const std::vector<int>& kept) noexcept {
-  const auto close_foreign = [&](int descriptor) {
-    if (!std::binary_search(kept.begin(), kept.end(), descriptor)) ::close(descriptor);
-  };
-  if (DIR* directory = ::opendir("/proc/self/fd")) {
-    std::vector<int> open;
-    while (const dirent* entry = ::readdir(directory)) {
-      if (entry->d_name[0] != '.') open.push_back(std::atoi(entry->d_name));
+// Not by readdir, which allocates a large buffer each time.
+std::vector<int> open_descriptors() {
+  std::vector<int> open;
+  const ipc::Descriptor directory(::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  alignas(dirent64) std::array<char, 2048> entries;
+  ssize_t size = directory.valid() ? ::getdents64(directory.get(), entries.data(), entries.size()) : -1;
+  for (; size > 0; size = ::getdents64(directory.get(), entries.data(), entries.size())) {
+    for (ssize_t offset = 0; offset < size;) {
+      const auto* const entry = reinterpret_cast<const dirent64*>(entries.data() + offset);
+      const int descriptor = std::atoi(entry->d_name);
+      if (entry->d_name[0] != '.' && descriptor != directory.get()) open.push_back(descriptor);
+      offset += entry->d_reclen;
     }
-    ::closedir(directory);
-    std::for_each(open.begin(), open.end(), close_foreign);
-    return;
   }
+  if (size == 0) return open;
+
+  // Without /proc.
+  open.clear();
   const int limit = static_cast<int>(std::min<long>(std::max<long>(::sysconf(_SC_OPEN_MAX), 1024), INT_MAX));
-  for (int descriptor = 3; descriptor < limit; ++descriptor) close_foreign(descriptor);
+  for (int descriptor = 0; descriptor < limit; ++descriptor) {
+    if (::fcntl(descriptor, F_GETFD) >= 0 && descriptor != directory.get()) open.push_back(descriptor);
+  }
+  return open;
 }
 
-bool is_open_in(pid_t process, int descriptor, const struct stat& file) noexcept {
+// For kernels and sandboxes without close_range.
+void close_open_descriptors(std::span<const int> given, std::span<const int> locks) noexcept {
+  for (const int descriptor : open_descriptors()) {
+    const bool is_given = std::binary_search(given.begin(), given.end(), descriptor);
+    const bool is_lock = std::binary_search(locks.begin(), locks.end(), descriptor);
+    if (descriptor > STDERR_FILENO && !is_given && !is_lock) ::close(descriptor);
+  }
+}
+
+// Whether the descriptor is what it was before the fork.
+bool is_inherited(int descriptor, pid_t parent) noexcept {
+  const long order = ::syscall(SYS_kcmp, parent, ::getpid(), KCMP_FILE, descriptor, descriptor);
+  if (order >= 0) return order == 0;
+  // Kernels and sandboxes without kcmp.
   std::array<char, 48> path;
-  std::snprintf(path.data(), path.size(), "/proc/%d/fd/%d", static_cast<int>(process), descriptor);
-  struct stat other = {};
-  return ::stat(path.data(), &other) == 0 && other.st_dev == file.st_dev && other.st_ino == file.st_ino;
+  std::snprintf(path.data(), path.size(), "/proc/%d/fd/%d", static_cast<int>(parent), descriptor);
+  struct stat here = {};
+  struct stat there = {};
+  return ::fstat(descriptor, &here) == 0 && ::stat(path.data(), &there) == 0 && here.st_dev == there.st_dev &&
+         here.st_ino == there.st_ino;
 }
 
 // libuv makes a pipe for its signal lock anew in each forked child, with one byte in it. It must stay open: libuv uses
 // it, and in the next fork it closes the two numbers, whatever these are by then.
 bool is_signal_lock_of_libuv(int descriptor, pid_t parent) noexcept {
-  struct stat file = {};
-  if (::fstat(descriptor, &file) < 0 || !S_ISFIFO(file.st_mode)) return false;
+  if (::fcntl(descriptor, F_GETPIPE_SZ) < 0) return false;  // no pipe
   int waiting = 0;
   if (::ioctl(descriptor, FIONREAD, &waiting) < 0 || waiting != 1) return false;
   if ((::fcntl(descriptor, F_GETFL) & O_NONBLOCK) != 0 || ::fcntl(descriptor, F_GETFD) != FD_CLOEXEC) return false;
-  return !is_open_in(parent, descriptor, file);
+  return !is_inherited(descriptor, parent);
 }
 
+// Allocates nothing if they come in order: every page that a child writes to is copied.
 void close_descriptors_except(std::span<const int> descriptors, pid_t parent) noexcept {
-  std::vector<int> kept = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-  kept.insert(kept.end(), descriptors.begin(), descriptors.end());
-  std::sort(kept.begin(), kept.end());
+  std::vector<int> ordered;
+  if (!std::is_sorted(descriptors.begin(), descriptors.end())) {
+    ordered.assign(descriptors.begin(), descriptors.end());
+    std::sort(ordered.begin(), ordered.end());
+    descriptors = ordered;
+  }
 
   // The pipe took the lowest numbers that were free.
+  std::array<int, 4> locks = {};
+  std::size_t lock_count = 0;
   const int free = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-  const std::size_t given = kept.size();
-  for (int descriptor = STDERR_FILENO + 1; descriptor < free; ++descriptor) {
-    if (std::binary_search(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(given), descriptor)) continue;
-    if (is_signal_lock_of_libuv(descriptor, parent)) kept.push_back(descriptor);
+  for (int descriptor = STDERR_FILENO + 1; descriptor < free && lock_count < locks.size(); ++descriptor) {
+    if (std::binary_search(descriptors.begin(), descriptors.end(), descriptor)) continue;
+    if (is_signal_lock_of_libuv(descriptor, parent)) locks[lock_count++] = descriptor;
   }
-  std::sort(kept.begin(), kept.end());
+  const std::span<const int> kept_locks = std::span(locks).first(lock_count);
 
-  unsigned first = 0;
+  unsigned first = STDERR_FILENO + 1;
   const auto close_up_to = [&](unsigned last) { return ::syscall(SYS_close_range, first, last, 0) == 0; };
-  for (const int descriptor : kept) {
-    const auto next = static_cast<unsigned>(descriptor);
-    if (next > first && !close_up_to(next - 1)) return close_open_descriptors(kept);
+  auto given = descriptors.begin();
+  auto lock = kept_locks.begin();
+  while (given != descriptors.end() || lock != kept_locks.end()) {
+    const bool is_lock = given == descriptors.end() || (lock != kept_locks.end() && *lock < *given);
+    const auto next = static_cast<unsigned>(is_lock ? *lock++ : *given++);
+    if (next < first) continue;
+    if (next > first && !close_up_to(next - 1)) return close_open_descriptors(descriptors, kept_locks);
     first = next + 1;
   }
-  if (!close_up_to(UINT_MAX)) close_open_descriptors(kept);
+  if (!close_up_to(UINT_MAX)) close_open_descriptors(descriptors, kept_locks);
 }
 
-void read_nothing_from_stdin() noexcept {
-  const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+void read_nothing_from_stdin(int null_device) noexcept {
+  const int null = null_device >= 0 ? null_device : ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (null <= STDIN_FILENO) return;
   ::dup2(null, STDIN_FILENO);
-  ::close(null);
+  if (null_device < 0) ::close(null);
+}
+
+// As long as it is synchronised with stdio, a standard stream has nothing of its own to flush. In a fresh child to find
+// that out takes a microsecond, to flush it twenty.
+void flush_unless_unbuffered(std::ostream& stream) {
+#ifdef __GLIBCXX__
+  if (const std::streambuf* const buffer = stream.rdbuf())
+    if (typeid(*buffer) == typeid(__gnu_cxx::stdio_sync_filebuf<char>)) return;
+#endif
+  stream.flush();
 }
 
 #ifdef __GLIBC__
@@ -123,18 +169,19 @@ SignalsBlocked::SignalsBlocked() {
 SignalsBlocked::~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
 
 StandardDescriptorsOpen::StandardDescriptorsOpen() {
-  for (ipc::Descriptor& held : held_) {
-    ipc::Descriptor opened(::open("/dev/null", O_RDWR));
+  for (ipc::Descriptor& opened : opened_) {
+    opened.reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!opened.valid()) throw std::system_error(errno, std::generic_category(), "open /dev/null");
-    if (opened.get() > STDERR_FILENO) return;
-    held = std::move(opened);
+    null_device_ = opened.get();
+    if (null_device_ > STDERR_FILENO) return;
+    ::fcntl(null_device_, F_SETFD, 0);
   }
 }
 
 void flush_standard_streams() noexcept {
   try {
-    std::cout.flush();
-    std::clog.flush();
+    flush_unless_unbuffered(std::cout);
+    flush_unless_unbuffered(std::clog);
   } catch (...) {
     // A stream set to throw: its text is lost as it would be at the end of main.
   }
@@ -147,8 +194,15 @@ void enter_child(const ChildOptions& options) noexcept {
   if (options.own_group) ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, options.death_signal);
   if (::getppid() != options.parent) ::_exit(EXIT_FAILURE);
+  if (options.null_stdin) read_nothing_from_stdin(options.null_device);
   close_descriptors_except(options.descriptors, options.parent);
-  if (options.null_stdin) read_nothing_from_stdin();
+}
+
+std::vector<int> inheritable_descriptors() {
+  std::vector<int> descriptors = open_descriptors();
+  std::erase_if(descriptors,
+                [](int descriptor) { return descriptor <= STDERR_FILENO || ::fcntl(descriptor, F_GETFD) != 0; });
+  return descriptors;
 }
 
 void unblock_signals() noexcept {

@@ -7,6 +7,7 @@
 #include <cofork/ipc/descriptor.hpp>
 #include <csignal>
 #include <span>
+#include <vector>
 
 namespace cofork::detail {
 
@@ -28,9 +29,12 @@ class SignalsBlocked {
 class StandardDescriptorsOpen {
  public:
   StandardDescriptorsOpen();  ///< Throws std::system_error.
+  /// It is open in any case.
+  int null_device() const noexcept { return null_device_; }
 
  private:
-  std::array<ipc::Descriptor, 3> held_;
+  std::array<ipc::Descriptor, 4> opened_;
+  int null_device_ = -1;
 };
 
 /// Flushes C and C++ standard streams: before a fork, so that nothing is written twice, and before `_exit`.
@@ -38,10 +42,11 @@ void flush_standard_streams() noexcept;
 
 struct ChildOptions {
   pid_t parent;                      ///< The process that called fork, as its getpid() told before.
-  int death_signal = SIGKILL;        ///< Sent to the child when the thread that forked it ends.
-  std::span<const int> descriptors;  ///< Kept beside 0, 1, 2 and those that libuv opened in the child for itself.
+  int death_signal = SIGKILL;        ///< Sent to the child when the thread that forked it ends; 0: none.
+  std::span<const int> descriptors;  ///< Kept beside 0, 1, 2 and those that libuv opened in the child; best in order.
   bool own_group = true;             ///< Becomes the leader of a new process group.
   bool null_stdin = true;            ///< Standard input becomes /dev/null.
+  int null_device = -1;              ///< /dev/null, if it is open; saves opening it for that.
 };
 
 /// Makes a fresh process of a forked child: forgets the parent's loop, sets every signal to its default (SIGPIPE too: a
@@ -50,6 +55,10 @@ struct ChildOptions {
 /// Standard descriptors that the parent had closed become /dev/null. Signals stay blocked: call `unblock_signals` when
 /// ready for them.
 void enter_child(const ChildOptions& options) noexcept;
+
+/// The descriptors above 2 that a program started by exec would inherit: those without close-on-exec, which the library
+/// and libuv always set. Throws std::bad_alloc.
+std::vector<int> inheritable_descriptors();
 
 void unblock_signals() noexcept;
 

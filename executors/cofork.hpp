@@ -2,6 +2,8 @@
 // Everything; each header also stands alone.
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/parallelism.hpp>
+#include <cofork/executors/process.hpp>
+#include <cofork/executors/process_info.hpp>
 #include <cofork/executors/process_pool_executor.hpp>
 #include <cofork/ipc/codec.hpp>
 #include <cofork/runtime/as_completed.hpp>

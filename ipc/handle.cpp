@@ -1,0 +1,225 @@
+#include <pthread.h>
+
+#include <algorithm>
+#include <cofork/ipc/handle.hpp>
+#include <cstdint>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+namespace cofork::detail {
+
+/// Every state of the process.
+class HandleRegistry {
+ public:
+  static HandleRegistry& instance() {
+    static HandleRegistry* const registry = new HandleRegistry;  // handles may be static objects
+    return *registry;
+  }
+
+  void add(HandleState& state) noexcept {
+    const std::lock_guard lock(mutex_);
+    state.next_ = first_;
+    if (first_) first_->previous_ = &state;
+    first_ = &state;
+  }
+  void remove(HandleState& state) noexcept {
+    const std::lock_guard lock(mutex_);
+    if (state.next_) state.next_->previous_ = state.previous_;
+    (state.previous_ ? state.previous_->next_ : first_) = state.next_;
+  }
+  void link(HandleBase& handle) noexcept {
+    const std::lock_guard lock(mutex_);
+    handle.state_->handles_.push_back(handle);
+  }
+  void unlink(HandleBase& handle) noexcept {
+    const std::lock_guard lock(mutex_);
+    static_cast<Link<HandleBase>&>(handle).unlink();
+  }
+
+  /// Calls `visit` with every state; it must not make, copy or destroy handles.
+  template <class F>
+  void for_each(F&& visit) {
+    const std::lock_guard lock(mutex_);
+    for (HandleState* state = first_; state; state = state->next_) visit(*state);
+  }
+  template <class F>
+  void for_each_handle(HandleState& state, F&& visit) {
+    state.handles_.for_each([&](HandleBase& handle) { visit(handle); });
+  }
+
+  unsigned generation() const noexcept { return generation_.load(std::memory_order_relaxed); }
+
+ private:
+  HandleRegistry() {
+    ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                     [] {
+                       instance().generation_.fetch_add(1, std::memory_order_relaxed);
+                       instance().mutex_.unlock();
+                     });
+  }
+
+  std::mutex mutex_;
+  HandleState* first_ = nullptr;
+  std::atomic<unsigned> generation_{0};
+};
+
+namespace {
+thread_local HandleCollector* collector = nullptr;
+
+HandleRegistry& registry() { return HandleRegistry::instance(); }
+
+void add_once(HandleStates& states, HandleState& state) {
+  const auto same = [&](const IntrusivePtr<HandleState>& other) { return other.get() == &state; };
+  if (std::none_of(states.begin(), states.end(), same)) states.emplace_back(&state);
+}
+
+struct Words {
+  const std::byte* memory;
+  std::size_t count;
+  std::uintptr_t operator[](std::size_t i) const {
+    std::uintptr_t value;
+    std::memcpy(&value, memory + i * sizeof value, sizeof value);
+    return value;
+  }
+};
+
+/// Whether a word points to the handle at `address`, or three are a vector of handles that it is in.
+bool refers_to(Words words, std::uintptr_t address) {
+  for (std::size_t i = 0; i < words.count; ++i) {
+    const std::uintptr_t begin = words[i];
+    if (begin == address) return true;
+    if (begin > address || i + 2 >= words.count || (address - begin) % sizeof(HandleBase) != 0) continue;
+    const std::uintptr_t end = words[i + 1];
+    const std::uintptr_t capacity = words[i + 2];
+    if (address < end && end <= capacity && (end - begin) % sizeof(HandleBase) == 0 &&
+        (capacity - begin) % sizeof(HandleBase) == 0)
+      return true;
+  }
+  return false;
+}
+}  // namespace
+
+HandleState::HandleState() { registry().add(*this); }
+HandleState::~HandleState() { registry().remove(*this); }
+
+HandleBase::HandleBase(IntrusivePtr<HandleState> state) { enter(std::move(state)); }
+HandleBase::HandleBase(const HandleBase& other) : Link<HandleBase>() { enter(other.state_); }
+HandleBase::HandleBase(HandleBase&& other) noexcept {
+  IntrusivePtr<HandleState> state = other.state_;
+  other.reset();
+  enter(std::move(state));
+}
+HandleBase& HandleBase::operator=(const HandleBase& other) {
+  if (this == &other) return *this;
+  reset();
+  enter(other.state_);
+  return *this;
+}
+HandleBase& HandleBase::operator=(HandleBase&& other) noexcept {
+  if (this == &other) return *this;
+  IntrusivePtr<HandleState> state = other.state_;
+  other.reset();
+  reset();
+  enter(std::move(state));
+  return *this;
+}
+HandleBase::~HandleBase() { reset(); }
+
+void HandleBase::enter(IntrusivePtr<HandleState> state) noexcept {
+  state_ = std::move(state);
+  if (!state_) return;
+  registry().link(*this);
+  if (collector) collector->record(*this);
+}
+
+void HandleBase::reset() noexcept {
+  if (!state_) return;
+  registry().unlink(*this);
+  state_ = IntrusivePtr<HandleState>();
+}
+
+HandleStates handles_within(const void* memory, std::size_t size) {
+  const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  HandleStates states;
+  // A handle that is still linked holds its reference, so another one can be taken.
+  registry().for_each([&](HandleState& state) {
+    bool found = false;
+    registry().for_each_handle(state, [&](HandleBase& handle) {
+      const auto address = reinterpret_cast<std::uintptr_t>(&handle);
+      found = found || (address >= begin && address < begin + size) || refers_to(words, address);
+    });
+    if (found) add_once(states, state);
+  });
+  return states;
+}
+
+bool handles_elsewhere(const HandleStates& found) {
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  const std::uintptr_t largest_stack = std::uintptr_t{64} << 20;
+  bool elsewhere = false;
+  registry().for_each([&](HandleState& state) {
+    const auto same = [&](const IntrusivePtr<HandleState>& other) { return other.get() == &state; };
+    if (std::any_of(found.begin(), found.end(), same)) return;
+    registry().for_each_handle(state, [&](HandleBase& handle) {
+      const auto address = reinterpret_cast<std::uintptr_t>(&handle);
+      elsewhere |= address < here || address > here + largest_stack;
+    });
+  });
+  return elsewhere;
+}
+
+HandleCollector::HandleCollector() noexcept : outer_(std::exchange(collector, this)) {}
+HandleCollector::~HandleCollector() { collector = outer_; }
+
+void HandleCollector::record(const HandleBase& handle) noexcept {
+  try {
+    add_once(states_, *handle.state_);
+  } catch (...) {
+    error_ = std::current_exception();
+  }
+}
+
+void HandleCollector::add_to(HandleStates& to) const {
+  if (error_) std::rethrow_exception(error_);
+  for (const IntrusivePtr<HandleState>& state : states_) add_once(to, *state);
+}
+
+GivenHandles::GivenHandles(HandleStates states) : states_(std::move(states)) {
+  std::size_t told = 0;
+  try {
+    for (; told < states_.size(); ++told) states_[told]->before_fork();
+  } catch (...) {
+    while (told > 0) states_[--told]->after_fork_in_parent();
+    throw;
+  }
+}
+
+GivenHandles::~GivenHandles() {
+  for (const IntrusivePtr<HandleState>& state : states_) state->after_fork_in_parent();
+}
+
+std::vector<int> GivenHandles::descriptors() const {
+  std::vector<int> descriptors;
+  for (const IntrusivePtr<HandleState>& state : states_) state->list_descriptors(descriptors);
+  return descriptors;
+}
+
+void GivenHandles::in_child() noexcept {
+  registry().for_each([&](HandleState& state) {
+    const auto same = [&](const IntrusivePtr<HandleState>& other) { return other.get() == &state; };
+    state.after_fork_in_child(std::any_of(states_.begin(), states_.end(), same));
+  });
+  // What the destructor does is the parent's.
+  for (IntrusivePtr<HandleState>& state : states_) static_cast<void>(state.release());
+  states_.clear();
+}
+
+void waiting_for_others() noexcept {
+  registry().for_each([](HandleState& state) { state.process_waits(); });
+}
+
+unsigned fork_generation() noexcept { return registry().generation(); }
+
+}  // namespace cofork::detail

@@ -1,0 +1,135 @@
+// What queues, locks, connections and shared memory have in common: handles that can be copied, that a forked child
+// gets only when they are given to it, and that travel in messages.
+#pragma once
+
+#include <atomic>
+#include <cofork/runtime/intrusive_list.hpp>
+#include <cofork/runtime/intrusive_ptr.hpp>
+#include <cstddef>
+#include <exception>
+#include <vector>
+
+namespace cofork::detail {
+
+class HandleBase;
+
+/// What the handles of one channel share within a process: its descriptors and mappings. It is closed with the last of
+/// them. Handles may be copied and destroyed by any thread.
+class HandleState {
+ public:
+  HandleState(const HandleState&) = delete;
+  HandleState& operator=(const HandleState&) = delete;
+
+  /// The descriptors that a child needs to use it.
+  virtual void list_descriptors(std::vector<int>& to) const = 0;
+  /// The parent is about to fork a child that is given it; may throw, and then there is no fork.
+  virtual void before_fork() {}
+  /// In the parent, after that; the child may be started already, or the fork may have failed.
+  virtual void after_fork_in_parent() noexcept {}
+  /// In the child. `given`: its descriptors are open here; otherwise they are closed already (their numbers may belong
+  /// to others), and it cannot be used any more.
+  virtual void after_fork_in_child(bool given) noexcept = 0;
+  /// The process is about to wait for other processes (`waiting_for_others`).
+  virtual void process_waits() noexcept {}
+
+  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void drop_reference() noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+ protected:
+  HandleState();
+  virtual ~HandleState();
+
+ private:
+  friend class HandleBase;
+  friend class HandleRegistry;
+  std::atomic<std::size_t> references_{0};
+  List<HandleBase> handles_;     // guarded by the registry's mutex
+  HandleState* next_ = nullptr;  // in the registry
+  HandleState* previous_ = nullptr;
+};
+
+/// The base of everything that users hold: a counted reference to a state. It is known by its address, so that
+/// `handles_within` finds it in a target's captures. Moving leaves an empty handle. Derived classes add no members.
+class HandleBase : private Link<HandleBase> {
+ public:
+  HandleBase(const HandleBase& other);
+  HandleBase(HandleBase&& other) noexcept;
+  HandleBase& operator=(const HandleBase& other);
+  HandleBase& operator=(HandleBase&& other) noexcept;
+  ~HandleBase();
+
+ protected:
+  HandleBase() = default;
+  explicit HandleBase(IntrusivePtr<HandleState> state);
+
+  /// Null after `reset`, and when moved from.
+  HandleState* handle_state() const noexcept { return state_.get(); }
+  /// Gives up the reference.
+  void reset() noexcept;
+
+ private:
+  friend class List<HandleBase>;
+  friend class HandleRegistry;
+  friend class HandleCollector;
+  void enter(IntrusivePtr<HandleState> state) noexcept;
+  IntrusivePtr<HandleState> state_;
+};
+
+using HandleStates = std::vector<IntrusivePtr<HandleState>>;
+
+/// The states of the handles that lie in the memory of a target, or that a word in it points to: captures by value and
+/// by reference, members, and the elements of a vector of handles. Each once.
+HandleStates handles_within(const void* memory, std::size_t size);
+
+/// True if there may be handles that only `HandleCollector` would find: on the heap, and not among `found`.
+bool handles_elsewhere(const HandleStates& found);
+
+/// Records the handles that are copied or moved on this thread while it lives: for copying a target whose handles lie
+/// deep in containers.
+class HandleCollector {
+ public:
+  HandleCollector() noexcept;
+  HandleCollector(const HandleCollector&) = delete;
+  HandleCollector& operator=(const HandleCollector&) = delete;
+  ~HandleCollector();
+
+  /// Adds what was recorded to `to`, each once. Rethrows if recording failed (`std::bad_alloc`).
+  void add_to(HandleStates& to) const;
+
+ private:
+  friend class HandleBase;
+  void record(const HandleBase& handle) noexcept;
+  HandleStates states_;
+  std::exception_ptr error_;
+  HandleCollector* outer_;
+};
+
+/// Around a fork, in the parent: what the child is given. The order: construct, fork, `in_child()` or destroy.
+class GivenHandles {
+ public:
+  /// Tells each state that it is given.
+  explicit GivenHandles(HandleStates states);
+  GivenHandles(const GivenHandles&) = delete;
+  GivenHandles& operator=(const GivenHandles&) = delete;
+  ~GivenHandles();
+
+  /// What the child must not close.
+  std::vector<int> descriptors() const;
+  /// In the child, after everything else was closed: given handles work, all others report that they were not given.
+  void in_child() noexcept;
+
+ private:
+  HandleStates states_;
+};
+
+/// Call it before this process waits for another one: to end, or to send. Ends of channels that were given away, and
+/// that this process never used itself, stop counting as somebody who may still write.
+void waiting_for_others() noexcept;
+
+/// How often this process was forked from another since the program began: tells a state that it was copied by a `fork`
+/// that it does not know of.
+unsigned fork_generation() noexcept;
+
+}  // namespace cofork::detail

@@ -1,0 +1,260 @@
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cofork/ipc/monitor.hpp>
+#include <cofork/runtime/errors.hpp>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace cofork::detail {
+
+namespace {
+constexpr std::uint64_t magic = 0x6b726f666f63'0301;
+constexpr unsigned yields_before_suspicion = 100;
+constexpr long longest_pause_ns = 1'000'000;
+
+std::uint64_t next_id() noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+bool is_open_memory(int descriptor, std::size_t at_least) {
+  const int seals = ::fcntl(descriptor, F_GET_SEALS);
+  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) return false;
+  const off_t size = ::lseek(descriptor, 0, SEEK_END);
+  return size >= 0 && static_cast<std::size_t>(size) >= at_least;
+}
+}  // namespace
+
+Monitor::Monitor(const char* what, std::uint32_t kind, std::size_t state_size)
+    : what_(what),
+      memory_(ipc::MemoryFile::create("cofork-channel", sizeof(MonitorHeader) + state_size)),
+      bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      generation_(fork_generation()),
+      id_(next_id()) {
+  if (!bell_.valid()) throw std::system_error(errno, std::generic_category(), "eventfd");
+  memory_.seal_shrink();
+  map(state_size);
+  header_->magic = magic;
+  header_->kind = kind;
+  header_->state_size = static_cast<std::uint32_t>(state_size);
+}
+
+Monitor::Monitor(const char* what, std::uint32_t kind, std::size_t state_size, ipc::Reader& reader)
+    : what_(what),
+      memory_(reader.descriptor()),
+      bell_(reader.descriptor()),
+      generation_(fork_generation()),
+      id_(next_id()) {
+  if (!is_open_memory(memory_.descriptor(), sizeof(MonitorHeader) + state_size))
+    ipc::Reader::fail("a channel whose memory is none");
+  map(state_size);
+  if (header_->magic != magic || header_->kind != kind || header_->state_size != state_size)
+    ipc::Reader::fail("a channel of another kind");
+}
+
+void Monitor::map(std::size_t state_size) {
+  mapping_ = ipc::Mapping(memory_.descriptor(), sizeof(MonitorHeader) + state_size, ipc::Mapping::Access::read_write,
+                          ipc::Mapping::OnFork::keep);
+  header_ = reinterpret_cast<MonitorHeader*>(mapping_.data());
+}
+
+Monitor::~Monitor() {
+  if (!given_ || generation_ != fork_generation()) return;
+  for (const auto& watcher : watched_by_)
+    if (const std::shared_ptr<ipc::Descriptor> epoll = watcher.lock())
+      ::epoll_ctl(epoll->get(), EPOLL_CTL_DEL, bell(), nullptr);
+  if (place_.load(std::memory_order_relaxed) == no_place) return;
+  try {
+    lock();
+    clear(place());
+    unlock();
+    member(place()).identity.store(0);
+    changed();
+  } catch (const std::system_error&) {
+    // The others will take it for dead when this process ends.
+  }
+}
+
+void Monitor::watched_by(std::shared_ptr<ipc::Descriptor> epoll) {
+  const std::lock_guard guard(mutex_);
+  std::erase_if(watched_by_, [](const auto& other) { return other.expired(); });
+  watched_by_.push_back(std::move(epoll));
+}
+
+void Monitor::encode(ipc::Writer& writer) const {
+  check_given();
+  writer.descriptor(memory_.descriptor());
+  writer.descriptor(bell_.get());
+}
+
+std::uint32_t Monitor::places_used() const noexcept {
+  return std::min(header_->places_used.load(std::memory_order_acquire), MonitorHeader::max_members);
+}
+
+std::uint32_t Monitor::join() {
+  if (generation_.load(std::memory_order_relaxed) != fork_generation()) [[unlikely]]
+    forget_parent();
+  const std::uint32_t place = place_.load(std::memory_order_acquire);
+  return place != no_place ? place : take_place();
+}
+
+std::uint32_t Monitor::take_place() {
+  check_given();
+  const std::lock_guard guard(mutex_);
+  if (const std::uint32_t place = place_.load(std::memory_order_relaxed); place != no_place) return place;
+  const ProcessIdentity identity = own_identity();
+  for (bool looked_for_dead = false;; looked_for_dead = true) {
+    for (std::uint32_t place = 0; place < MonitorHeader::max_members; ++place) {
+      ProcessIdentity free = 0;
+      if (!header_->members[place].identity.compare_exchange_strong(free, identity)) continue;
+      std::uint32_t used = header_->places_used.load();
+      while (used <= place && !header_->places_used.compare_exchange_weak(used, place + 1)) {
+      }
+      header_->members_version.fetch_add(1, std::memory_order_seq_cst);
+      place_.store(place, std::memory_order_release);
+      changed_atomically();
+      return place;
+    }
+    if (looked_for_dead)
+      throw std::system_error(EUSERS, std::generic_category(), std::string("too many processes use this ") + what_);
+    // Places of processes that ended without anybody having noticed: takes one over, never leaving it empty, so that
+    // the lock has an owner that can be dead or alive all the time.
+    for (std::uint32_t place = 0; place < MonitorHeader::max_members; ++place) {
+      Member& member = header_->members[place];
+      const ProcessIdentity other = member.identity.load();
+      if (other == 0 || !has_ended(open_process(other))) continue;
+      std::uint32_t unlocked = 0;
+      if (!header_->lock.compare_exchange_strong(unlocked, place + 1)) continue;
+      const bool still_there = member.identity.load() == other;
+      if (still_there) {
+        clear(place);
+        member.identity.store(identity);
+        header_->members_version.fetch_add(1, std::memory_order_seq_cst);
+        place_.store(place, std::memory_order_release);
+      }
+      unlock();
+      changed_atomically();
+      if (still_there) return place;
+    }
+  }
+}
+
+void Monitor::lock() {
+  const std::uint32_t own = join() + 1;
+  for (unsigned tries = 0;; ++tries) {
+    std::uint32_t holder = 0;
+    if (header_->lock.compare_exchange_weak(holder, own, std::memory_order_seq_cst)) return;
+    if (holder == 0) continue;
+    if (tries % yields_before_suspicion != yields_before_suspicion - 1) {
+      ::sched_yield();
+      continue;
+    }
+    if (take_lock_from_dead(holder)) return;
+    if (tries < 10 * yields_before_suspicion) continue;
+    // It is held for a large message, or its owner was stopped.
+    const timespec pause = {0, std::min<long>(50'000L * (tries / (10 * yields_before_suspicion)), longest_pause_ns)};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
+bool Monitor::take_lock_from_dead(std::uint32_t holder) {
+  if (holder > MonitorHeader::max_members) return false;
+  const ProcessIdentity identity = header_->members[holder - 1].identity.load();
+  if (identity == 0 || identity == own_identity() || !has_ended(open_process(identity))) return false;
+  return header_->lock.compare_exchange_strong(holder, place() + 1, std::memory_order_seq_cst);
+}
+
+void Monitor::clear(std::uint32_t place) noexcept {
+  member_gone(place);
+  for (auto& word : header_->members[place].word) word.store(0);
+}
+
+void Monitor::ring(std::uint64_t asleep) noexcept {
+  const std::uint64_t one = 1;
+  while (::write(bell_.get(), &one, sizeof one) < 0 && errno == EINTR) {
+  }
+  header_->rung.store(asleep, std::memory_order_relaxed);
+}
+
+std::vector<Monitor::Watched> Monitor::watch_members() {
+  remove_dead_members();
+  const std::lock_guard guard(mutex_);
+  return watched_;
+}
+
+void Monitor::remove_dead_members() {
+  join();
+  std::vector<std::pair<std::uint32_t, ProcessIdentity>> dead;
+  {
+    const std::lock_guard guard(mutex_);
+    std::vector<Watched> watched;
+    const std::uint32_t used = places_used();
+    for (std::uint32_t place = 0; place < used; ++place) {
+      const ProcessIdentity identity = header_->members[place].identity.load();
+      if (identity == 0 || identity == own_identity()) continue;
+      const auto known = std::find_if(watched_.begin(), watched_.end(),
+                                      [&](const Watched& other) { return other.identity == identity; });
+      const std::shared_ptr<ipc::Descriptor> pidfd =
+          known != watched_.end() ? known->pidfd : std::make_shared<ipc::Descriptor>(open_process(identity));
+      if (has_ended(*pidfd)) {
+        dead.emplace_back(place, identity);
+      } else {
+        watched.push_back({identity, pidfd});
+      }
+    }
+    watched_ = std::move(watched);
+  }
+  if (dead.empty()) return;
+  for (const auto& [place, identity] : dead) {
+    lock();
+    if (header_->members[place].identity.load() == identity) {
+      clear(place);
+      header_->members[place].identity.store(0);
+    }
+    unlock();
+  }
+  changed_atomically();
+}
+
+void Monitor::list_descriptors(std::vector<int>& to) const {
+  if (!given_) return;
+  to.push_back(memory_.descriptor());
+  to.push_back(bell_.get());
+}
+
+void Monitor::forget_parent() noexcept {
+  // Another thread of the parent may have held it.
+  new (&mutex_) std::mutex;
+  // The pidfds are the parent's, and so are their numbers here.
+  for (Watched& watched : watched_) static_cast<void>(watched.pidfd->release());
+  watched_.clear();
+  watched_by_.clear();
+  place_ = no_place;
+  generation_ = fork_generation();
+}
+
+void Monitor::after_fork_in_child(bool given) noexcept {
+  const bool could_be_used = given_;
+  forget_parent();
+  given_ = given && could_be_used;
+  if (given) return;
+  static_cast<void>(memory_.release().release());
+  static_cast<void>(bell_.release());
+}
+
+void Monitor::fail_not_given() const {
+  throw std::logic_error(std::string("this ") + what_ +
+                         " was not given to this process: pass it as an argument, or capture a copy of it");
+}
+
+}  // namespace cofork::detail
