@@ -73,12 +73,16 @@ Monitor::~Monitor() {
   for (const auto& watcher : watched_by_)
     if (const std::shared_ptr<ipc::Descriptor> epoll = watcher.lock())
       ::epoll_ctl(epoll->get(), EPOLL_CTL_DEL, bell(), nullptr);
-  if (place_.load(std::memory_order_relaxed) == no_place) return;
+  leave();
+}
+
+void Monitor::leave() noexcept {
+  if (!given_ || generation_ != fork_generation() || place_.load(std::memory_order_relaxed) == no_place) return;
   try {
     lock();
     clear(place());
     unlock();
-    member(place()).identity.store(0);
+    member(place_.exchange(no_place)).identity.store(0);
     changed();
   } catch (const std::system_error&) {
     // The others will take it for dead when this process ends.

@@ -26,6 +26,11 @@ constexpr std::chrono::microseconds spin_time{20};
   throw std::system_error(errno, std::generic_category(), operation);
 }
 
+Clock::time_point end_of_spinning(const Deadline& deadline) noexcept {
+  const Clock::time_point end = Clock::now() + spin_time;
+  return deadline ? std::min(*deadline, end) : end;
+}
+
 ipc::Descriptor make_epoll() {
   ipc::Descriptor epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll.valid()) throw_errno("epoll_create1");
@@ -149,6 +154,8 @@ void require_no_loop(const char* function) {
 
 void MonitorSleep::announce() { MonitorHub::current().announce(monitor_); }
 
+Clock::time_point MonitorSleep::spin_end() const noexcept { return end_of_spinning(deadline_); }
+
 bool MonitorSleep::suspend(std::coroutine_handle<> handle, Context* context) {
   if (context && context->cancelled()) {
     interrupted_ = true;
@@ -174,12 +181,12 @@ void MonitorSleep::await_resume() {
 }
 
 BlockingSleep::BlockingSleep(Monitor& monitor, Deadline deadline)
-    : monitor_(monitor), deadline_(deadline), spin_end_(Clock::now() + spin_time) {}
+    : monitor_(monitor), deadline_(deadline), spin_end_(end_of_spinning(deadline)) {}
 
 BlockingSleep::~BlockingSleep() = default;
 
 bool BlockingSleep::spin() noexcept {
-  if (Clock::now() >= (deadline_ ? std::min(*deadline_, spin_end_) : spin_end_)) return false;
+  if (Clock::now() >= spin_end_) return false;
   ::sched_yield();
   return true;
 }

@@ -1,9 +1,12 @@
 // Waiting until something holds in the memory of a monitor, with a loop and without.
 #pragma once
 
+#include <sched.h>
+
 #include <chrono>
 #include <cofork/ipc/monitor.hpp>
 #include <cofork/runtime/context.hpp>
+#include <cofork/runtime/sleep.hpp>
 #include <cofork/runtime/task.hpp>
 #include <cofork/runtime/timer_heap.hpp>
 #include <coroutine>
@@ -30,6 +33,7 @@ class MonitorSleep {
   /// From now on a change is noticed: look whether it is still necessary to sleep.
   void announce();
   bool expired() const noexcept { return node_.expired; }
+  Clock::time_point spin_end() const noexcept;
 
   bool await_ready() noexcept { return false; }
   template <class Promise>
@@ -58,6 +62,12 @@ Task<bool> wait_until(IntrusivePtr<Monitor> monitor, F attempt, Deadline deadlin
   if (attempt()) co_return true;
   waiting_for_others();
   MonitorSleep sleep(*monitor, deadline);
+  // The loop goes on meanwhile: waking a sleeper costs more than looking again for a while.
+  for (const Clock::time_point end = sleep.spin_end(); Clock::now() < end;) {
+    ::sched_yield();
+    co_await yield_now();
+    if (attempt()) co_return true;
+  }
   for (;;) {
     sleep.announce();
     if (attempt()) co_return true;
