@@ -73,7 +73,8 @@ class BoundTarget final : public ProcessTarget {
   }
 
   void copy_arguments() const override {
-    if constexpr ((CanBeCopied<A>::value && ...)) const std::tuple<A...> copy(arguments_);
+    if constexpr ((CanBeCopied<A>::value && ...)) [[maybe_unused]]
+      const std::tuple<A...> copy(arguments_);
   }
 
  private:

@@ -11,8 +11,6 @@
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/sleep.hpp>
 #include <memory>
-#include <stdexcept>
-#include <string>
 #include <system_error>
 #include <unordered_map>
 
@@ -145,11 +143,6 @@ void MonitorHub::look() {
 Deadline deadline_of(std::optional<std::chrono::nanoseconds> timeout) {
   if (!timeout) return std::nullopt;
   return deadline_after(*timeout);
-}
-
-void require_no_loop(const char* function) {
-  if (current_loop)
-    throw std::logic_error(std::string(function) + " on the thread of a running loop: await its counterpart");
 }
 
 void MonitorSleep::announce() { MonitorHub::current().announce(monitor_); }

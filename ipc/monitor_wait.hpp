@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <chrono>
+#include <cofork/ipc/blocking.hpp>
 #include <cofork/ipc/monitor.hpp>
 #include <cofork/runtime/context.hpp>
 #include <cofork/runtime/sleep.hpp>
@@ -19,9 +20,6 @@ using Deadline = std::optional<Clock::time_point>;
 
 /// None stays none; a negative timeout is over at once.
 Deadline deadline_of(std::optional<std::chrono::nanoseconds> timeout);
-
-/// std::logic_error, naming `function`, on the thread of a running loop.
-void require_no_loop(const char* function);
 
 /// Suspends until the monitor has changed since the last `announce`, or until the deadline.
 class MonitorSleep {

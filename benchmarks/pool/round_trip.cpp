@@ -1,13 +1,12 @@
 // A no-op there and back, one at a time.
-#include <chrono>
 #include <cofork/executors/process_pool_executor.hpp>
 #include <cofork/runtime/run.hpp>
 #include <cofork/runtime/task.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <string>
-#include <vector>
 
+#include "batches.hpp"
 #include "measurements.hpp"
 #include "processes.hpp"
 
@@ -23,31 +22,6 @@ struct Placement {
   std::string name;
   int parent;
   int worker;
-};
-
-/// Times batches of trips, as one trip is too short for the clock, until the time is over.
-class Batches {
- public:
-  static constexpr int trips = 64;
-
-  explicit Batches(double seconds) : seconds_(seconds), start_(Clock::now()), batch_(start_) {}
-
-  /// Between batches: whether there is to be another.
-  bool next() {
-    const Clock::time_point now = Clock::now();
-    if (begun_) microseconds_.push_back(std::chrono::duration<double, std::micro>(now - batch_).count());
-    begun_ = true;
-    batch_ = Clock::now();
-    return std::chrono::duration<double>(now - start_).count() < seconds_;
-  }
-  double microseconds_each() const { return median(microseconds_) / trips; }
-
- private:
-  double seconds_;
-  Clock::time_point start_;
-  Clock::time_point batch_;
-  bool begun_ = false;
-  std::vector<double> microseconds_;
 };
 
 void noop() {}
@@ -113,7 +87,7 @@ void compare_placed(const Placement& placement, const Settings& settings, const 
       {"cofork, co_await pool.submit(f)",
        Contestant::cofork,
        [=] { return in_child([=] { return cofork::run(pool_trips(placement, seconds)); }); },
-       {{Aim::times_limit, 2}, {Aim::times_python, 30}}},
+       {{Aim::times_limit, 2}, {Aim::times_peer, 30}}},
       {"Python, pool.submit(f).result()", Contestant::python,
        [=, &peer] {
          return peer.run("round_trip " + std::to_string(placement.parent) + " " + std::to_string(placement.worker) +

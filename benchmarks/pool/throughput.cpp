@@ -123,7 +123,7 @@ void measure_throughput(const Settings& settings, const Peer& peer) {
   const std::uint64_t scale = settings.quick ? 1 : 10;
   const std::uint64_t pool_tasks = scale * 64 * window, raw_tasks = scale * 1024 * window;
   const auto pool_run = [=](Way way) { return in_child([=] { return cofork::run(pool_rate(way, pool_tasks)); }); };
-  const std::vector<Aim> aims{{Aim::value, 2000}, {Aim::times_python, 200}};
+  const std::vector<Aim> aims{{Aim::value, 2000}, {Aim::times_peer, 200}};
   Comparison comparison;
   comparison.title = "No-ops on one worker, 1024 outstanding, unpinned";
   comparison.unit = "k tasks/s";

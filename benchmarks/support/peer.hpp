@@ -1,4 +1,4 @@
-// Python's concurrent.futures, which runs peer.py.
+// Python, which runs the program's peer.py.
 #pragma once
 
 #include <optional>

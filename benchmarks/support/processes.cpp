@@ -47,7 +47,7 @@ pid_t fork_running(const std::function<void()>& body) {
       status = 0;
     }
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "pool: %s\n", error.what());
+    std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, error.what());
   }
   _exit(status);
 }

@@ -36,29 +36,49 @@ std::optional<double> ratio(const Samples* above, const Samples* below) {
 class Table {
  public:
   Table(const Comparison& comparison, const std::vector<Samples>& samples)
-      : comparison_(comparison), samples_(samples) {}
+      : comparison_(comparison), samples_(samples), best_peer_(find_best_peer()) {}
 
   void print() const {
     std::printf("\n%s [%s, %s is better]\n", comparison_.title.c_str(), comparison_.unit.c_str(),
                 comparison_.higher_is_better ? "higher" : "lower");
-    std::printf("  %-50s %-26s %8s %9s\n", "", "median [min-max]", "x limit", "x Python");
+    const std::string conversion = comparison_.conversion ? padded(comparison_.conversion->unit, 9) : "";
+    std::printf("  %-50s %-26s%s %8s %*s\n", "", "median [min-max]", conversion.c_str(), "x limit", peer_width,
+                peer_title());
     for (std::size_t i = 0; i != samples_.size(); ++i) print_row(i);
     std::fflush(stdout);
   }
 
  private:
-  const Samples* of(Contestant::Role role) const {
+  static constexpr int peer_width = 11;
+
+  static std::string padded(const std::string& text, std::size_t width) {
+    return std::string(width > text.size() ? width - text.size() : 0, ' ') + text;
+  }
+  const char* peer_title() const {
+    const bool several = std::any_of(comparison_.contestants.begin(), comparison_.contestants.end(),
+                                     [](const Contestant& contestant) { return contestant.role == Contestant::peer; });
+    return several ? "x best peer" : "x Python";
+  }
+  const Samples* find_best_peer() const {
+    const Samples* best = nullptr;
+    for (std::size_t i = 0; i != samples_.size(); ++i) {
+      const Contestant::Role role = comparison_.contestants[i].role;
+      if ((role != Contestant::python && role != Contestant::peer) || present(samples_[i]).empty()) continue;
+      if (!best || is_better(median(present(samples_[i])), median(present(*best)))) best = &samples_[i];
+    }
+    return best;
+  }
+  bool is_better(double one, double other) const { return comparison_.higher_is_better ? one > other : one < other; }
+  const Samples* limit() const {
     for (std::size_t i = 0; i != samples_.size(); ++i)
-      if (comparison_.contestants[i].role == role) return &samples_[i];
+      if (comparison_.contestants[i].role == Contestant::limit) return &samples_[i];
     return nullptr;
   }
   std::optional<double> times_limit(const Samples& samples) const {
-    return comparison_.higher_is_better ? ratio(of(Contestant::limit), &samples)
-                                        : ratio(&samples, of(Contestant::limit));
+    return comparison_.higher_is_better ? ratio(limit(), &samples) : ratio(&samples, limit());
   }
-  std::optional<double> times_python(const Samples& samples) const {
-    return comparison_.higher_is_better ? ratio(&samples, of(Contestant::python))
-                                        : ratio(of(Contestant::python), &samples);
+  std::optional<double> times_peer(const Samples& samples) const {
+    return comparison_.higher_is_better ? ratio(&samples, best_peer_) : ratio(best_peer_, &samples);
   }
 
   void print_row(std::size_t i) const {
@@ -66,16 +86,17 @@ class Table {
     const std::vector<double> values = present(samples_[i]);
     const std::string name = contestant.name + (contestant.role == Contestant::limit ? " (limit)" : "");
     if (values.empty()) {
-      std::printf("  %-50s missing\n", name.c_str());
+      std::printf("  %-50s %s\n", name.c_str(), contestant.without.c_str());
       return;
     }
     const auto [least, most] = std::minmax_element(values.begin(), values.end());
     const std::string figures = number(median(values)) + " [" + number(*least) + "-" + number(*most) + "]";
+    std::string converted;
+    if (comparison_.conversion) converted = padded(number(median(values) * comparison_.conversion->factor), 9);
     const auto factor = [](std::optional<double> value) { return value ? number(*value) : std::string("-"); };
-    const bool is_limit = contestant.role == Contestant::limit, is_python = contestant.role == Contestant::python;
-    std::printf("  %-50s %-26s %8s %9s\n", name.c_str(), figures.c_str(),
-                is_limit ? "" : factor(times_limit(samples_[i])).c_str(),
-                is_python ? "" : factor(times_python(samples_[i])).c_str());
+    std::printf("  %-50s %-26s%s %8s %*s\n", name.c_str(), figures.c_str(), converted.c_str(),
+                contestant.role == Contestant::limit ? "" : factor(times_limit(samples_[i])).c_str(), peer_width,
+                &samples_[i] == best_peer_ ? "" : factor(times_peer(samples_[i])).c_str());
     for (const Aim& aim : contestant.aims) print_aim(aim, samples_[i]);
   }
 
@@ -89,9 +110,9 @@ class Table {
         reached = times_limit(samples);
         at_least = false;
         break;
-      case Aim::times_python:
-        text = number(aim.bound) + " times Python";
-        reached = times_python(samples);
+      case Aim::times_peer:
+        text = number(aim.bound) + " times " + best_peer_name();
+        reached = times_peer(samples);
         at_least = true;
         break;
       case Aim::value:
@@ -103,9 +124,15 @@ class Table {
     if (reached) verdict = (at_least ? *reached >= aim.bound : *reached <= aim.bound) ? "met" : "NOT met";
     std::printf("    aim: at %s %s: %s\n", at_least ? "least" : "most", text.c_str(), verdict);
   }
+  std::string best_peer_name() const {
+    for (std::size_t i = 0; i != samples_.size(); ++i)
+      if (&samples_[i] == best_peer_) return comparison_.contestants[i].name;
+    return "the best peer";
+  }
 
   const Comparison& comparison_;
   const std::vector<Samples>& samples_;
+  const Samples* const best_peer_;
 };
 
 }  // namespace

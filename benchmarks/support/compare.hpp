@@ -20,21 +20,23 @@ double median(std::vector<double> values);
 /// What the project promises itself.
 struct Aim {
   enum Kind {
-    times_limit,   ///< at most so many times worse than the limit
-    times_python,  ///< at least so many times better than Python
-    value,         ///< at least, or at most, this value
+    times_limit,  ///< at most so many times worse than the limit
+    times_peer,   ///< at least so many times better than the best peer
+    value,        ///< at least, or at most, this value
   };
   Kind kind;
   double bound;
 };
 
 struct Contestant {
-  enum Role { limit, cofork, python, other };
+  enum Role { limit, cofork, python, peer, other };
   std::string name;
   Role role;
-  /// One run; nothing if it cannot be had on this machine.
+  /// One run; nothing if it cannot be had on this machine, or cannot do this.
   std::function<std::optional<double>()> run;
   std::vector<Aim> aims{};
+  /// Why `run` gives nothing.
+  std::string without = "not installed";
 };
 
 struct Comparison {
@@ -44,10 +46,17 @@ struct Comparison {
   std::vector<Contestant> contestants;
   /// Before the contestants of every round.
   std::function<void()> begin_round = [] {};
+  /// The medians in another unit, too.
+  struct Conversion {
+    std::string unit;
+    double factor;
+  };
+  std::optional<Conversion> conversion{};
 };
 
 /// Runs every contestant once in each round and prints medians, ratios, and whether the aims were met. A ratio is the
-/// median of the rounds' ratios: what disturbs a whole round disturbs both of its terms.
+/// median of the rounds' ratios: what disturbs a whole round disturbs both of its terms. Peers
+/// are those of the role `peer`, and Python; the best is the one with the best median.
 void compare(const Comparison& comparison, int rounds);
 
 }  // namespace bench

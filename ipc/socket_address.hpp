@@ -1,0 +1,36 @@
+// Where listeners listen and where one connects to.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cofork/ipc/descriptor.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cofork::detail {
+
+struct SocketAddress {
+  sockaddr_storage storage = {};
+  socklen_t size = 0;
+
+  const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
+  int family() const noexcept { return storage.ss_family; }
+
+  /// A path in the file system, or a name in Linux's abstract namespace after a leading NUL. Throws
+  /// std::invalid_argument if it is empty or too long.
+  static SocketAddress unix_domain(const std::string& path);
+};
+
+/// The path of a socket for people: "@" stands for the leading NUL of an abstract name.
+std::string readable_path(std::string path);
+
+/// The addresses of a host for TCP, in the order to try them; an empty `host` is every address of this machine, to
+/// listen, and this machine itself, to connect. Blocks while names are looked up: `numeric_only` does not, and gives
+/// nothing for a name. Throws std::system_error.
+std::vector<SocketAddress> resolve_tcp(const std::string& host, std::uint16_t port, bool to_listen, bool numeric_only);
+
+/// A stream socket for such an address, close-on-exec, that does not block. Throws std::system_error.
+ipc::Descriptor stream_socket_for(const SocketAddress& address);
+
+}  // namespace cofork::detail

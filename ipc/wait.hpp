@@ -1,0 +1,46 @@
+// wait(): several connections and descriptors at once.
+#pragma once
+
+#include <chrono>
+#include <cofork/ipc/connection.hpp>
+#include <cofork/runtime/task.hpp>
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+namespace cofork {
+
+namespace detail {
+class WaitSet;
+}  // namespace detail
+
+namespace ipc {
+
+/// Something to wait for: a connection, which it keeps open, or a descriptor, which must stay open by itself (that of
+/// a `Process::sentinel()`, a socket, a pipe).
+class Waitable {
+ public:
+  /// std::logic_error if it is closed or write-only.
+  template <class T>
+  Waitable(const Connection<T>& connection)
+      : connection_(detail::ConnectionAccess::readable_state_of(connection)), descriptor_(-1) {}
+  Waitable(int descriptor) noexcept : descriptor_(descriptor) {}
+
+ private:
+  friend class detail::WaitSet;
+  detail::ConnectionPtr connection_;
+  int descriptor_;
+};
+
+/// The indices of all that are ready: connections with a message or the end of their stream, and readable descriptors;
+/// waits until there is one (`multiprocessing.connection.wait`). Nothing is taken from them. Empty when `timeout` has
+/// passed; 0 and less only looks. Cancelling ends the wait. std::system_error for a descriptor that is not open.
+Task<std::vector<std::size_t>> wait(std::vector<Waitable> objects,
+                                    std::optional<std::chrono::nanoseconds> timeout = std::nullopt);
+
+/// The same without a loop. std::logic_error on a running loop's thread.
+std::vector<std::size_t> blocking_wait(std::vector<Waitable> objects,
+                                       std::optional<std::chrono::nanoseconds> timeout = std::nullopt);
+
+}  // namespace ipc
+}  // namespace cofork

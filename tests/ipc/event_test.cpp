@@ -1,0 +1,93 @@
+#include <cofork/ipc/event.hpp>
+
+#include "ipc/sync_harness.hpp"
+
+using namespace sync_test;
+using cofork::ipc::Event;
+
+TEST_CASE("an event between processes is set and cleared") {
+  const Event event;
+  CHECK_FALSE(event.is_set());
+  CHECK_FALSE(event.blocking_wait(0s));
+  CHECK_FALSE(event.blocking_wait(2ms));
+  event.set();
+  event.set();
+  CHECK(event.is_set());
+  CHECK(event.blocking_wait());
+  CHECK(event.blocking_wait(0s));
+  event.clear();
+  CHECK_FALSE(event.is_set());
+  CHECK_FALSE(event.blocking_wait(-1s));
+}
+
+TEST_CASE("set wakes processes, threads and coroutines that wait, also when clear follows at once", "[threads]") {
+  const Event event;
+  const Count there;
+  Process process = start([=] {
+    ++*there;
+    event.blocking_wait();
+  });
+  std::thread thread([&] {
+    ++*there;
+    event.blocking_wait();
+  });
+  const auto main = [&]() -> Task<> {
+    auto waiting = cofork::spawn(event.wait());
+    auto timed = cofork::spawn(event.wait(60s));
+    while (*there < 2) co_await cofork::sleep(1ms);
+    co_await cofork::sleep(20ms);
+    event.set();
+    event.clear();
+    co_await std::move(waiting);
+    const bool in_time = co_await std::move(timed);
+    CHECK(in_time);
+  };
+  cofork::run(main);
+  thread.join();
+  process.blocking_join();
+  CHECK(process.exitcode() == 0);
+}
+
+TEST_CASE("a child's set is seen by those who wait in its parent") {
+  const Event event;
+  Process process = start([=] {
+    ::usleep(10000);
+    event.set();
+  });
+  CHECK(event.blocking_wait(20s));
+  process.blocking_join();
+}
+
+TEST_CASE("a killed waiter for an event hinders nobody") {
+  const Event event;
+  kill_when_counted([event](auto ready) {
+    ready();
+    event.blocking_wait();
+  });
+  std::thread setter([&] {
+    ::usleep(10000);
+    event.set();
+  });
+  CHECK(event.blocking_wait(20s));
+  setter.join();
+}
+
+TEST_CASE("awaiting an event ends by timeout and by cancellation") {
+  const Event event;
+  const auto main = [&]() -> Task<> {
+    const bool in_time = co_await event.wait(2ms);
+    CHECK_FALSE(in_time);
+    auto waiting = cofork::spawn(event.wait());
+    co_await cofork::sleep(2ms);
+    waiting.cancel();
+    bool cancelled = false;
+    try {
+      co_await std::move(waiting);
+    } catch (const cofork::CancelledError&) {
+      cancelled = true;
+    }
+    CHECK(cancelled);
+    CHECK(throws_logic_error([&] { event.blocking_wait(); }));
+  };
+  cofork::run(main);
+}

@@ -1,0 +1,54 @@
+// What a queue's memory is when it was large and is empty again.
+#include <sys/stat.h>
+
+#include <cofork/ipc/joinable_queue.hpp>
+#include <cofork/ipc/queue.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+
+using cofork::ipc::JoinableQueue;
+using cofork::ipc::Queue;
+
+namespace {
+
+/// Of all queues of this process, in bytes.
+std::uint64_t memory_of_queues() {
+  std::uint64_t bytes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    const std::string target = std::filesystem::read_symlink(entry.path(), error).string();
+    struct stat status = {};
+    if (target.find("cofork-queue") != std::string::npos && ::stat(entry.path().c_str(), &status) == 0)
+      bytes += static_cast<std::uint64_t>(status.st_blocks) * 512;
+  }
+  return bytes;
+}
+
+constexpr std::uint64_t mib = 1 << 20;
+
+template <class Q>
+void grow_and_drain(const Q& queue) {
+  for (int round = 0; round < 3; ++round) {
+    queue.put_nowait(std::vector<char>(40 * mib, 'x'));
+    CHECK(memory_of_queues() > 40 * mib);
+    CHECK(queue.get_nowait().size() == 40 * mib);
+    CHECK(memory_of_queues() < 16 * mib);
+    for (int i = 0; i < 3000; ++i) queue.put_nowait(std::vector<char>(10'000, 'x'));
+    CHECK(memory_of_queues() > 28 * mib);
+    for (int i = 0; i < 3000; ++i)
+      if (queue.get_nowait().size() != 10'000) FAIL_CHECK("another message");
+    CHECK(queue.empty());
+    CHECK(memory_of_queues() < 16 * mib);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the memory of a queue that was long is given back when it is empty") {
+  grow_and_drain(Queue<std::vector<char>>());
+  grow_and_drain(JoinableQueue<std::vector<char>>());
+}
