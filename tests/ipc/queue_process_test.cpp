@@ -217,8 +217,7 @@ TEST_CASE("a queue that was shut down ends everywhere") {
       }
     });
     processes.emplace_back([=]() -> Task<> {
-      while (co_await queue.next()) {
-      }
+      while (const auto message = co_await queue.next()) static_cast<void>(*message);
     });
   }
   start_all(processes);
