@@ -117,8 +117,8 @@ class QueueState final : public Monitor {
   void member_gone(std::uint32_t place) noexcept override;
 
  private:
-  /// Regions from this one on, of 8 MiB, are given back as soon as they are empty.
-  static constexpr unsigned first_large_region = 23;
+  /// Regions from this one on, of 64 MiB, are given back as soon as they are empty: fresh pages cost more than copying.
+  static constexpr unsigned first_large_region = 26;
 
   QueueMemory& memory() const noexcept { return state<QueueMemory>(); }
   LogPosition tail() const noexcept { return LogPosition(memory().tail.load(std::memory_order_acquire)); }

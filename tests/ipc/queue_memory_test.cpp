@@ -33,16 +33,16 @@ constexpr std::uint64_t mib = 1 << 20;
 template <class Q>
 void grow_and_drain(const Q& queue) {
   for (int round = 0; round < 3; ++round) {
-    queue.put_nowait(std::vector<char>(40 * mib, 'x'));
-    CHECK(memory_of_queues() > 40 * mib);
-    CHECK(queue.get_nowait().size() == 40 * mib);
-    CHECK(memory_of_queues() < 16 * mib);
-    for (int i = 0; i < 3000; ++i) queue.put_nowait(std::vector<char>(10'000, 'x'));
-    CHECK(memory_of_queues() > 28 * mib);
-    for (int i = 0; i < 3000; ++i)
+    queue.put_nowait(std::vector<char>(100 * mib, 'x'));
+    CHECK(memory_of_queues() > 100 * mib);
+    CHECK(queue.get_nowait().size() == 100 * mib);
+    CHECK(memory_of_queues() < 64 * mib);
+    for (int i = 0; i < 9000; ++i) queue.put_nowait(std::vector<char>(10'000, 'x'));
+    CHECK(memory_of_queues() > 80 * mib);
+    for (int i = 0; i < 9000; ++i)
       if (queue.get_nowait().size() != 10'000) FAIL_CHECK("another message");
     CHECK(queue.empty());
-    CHECK(memory_of_queues() < 16 * mib);
+    CHECK(memory_of_queues() < 64 * mib);
   }
 }
 
