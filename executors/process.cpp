@@ -137,8 +137,13 @@ void Process::start() {
 }
 
 detail::HandleStates Process::find_handles() {
+  // The members of derived classes, before and behind this class's own.
   const Extent self = memory();
-  detail::HandleStates handles = detail::handles_within(self.address, self.size);
+  const auto* const first = static_cast<const std::byte*>(self.address);
+  const auto* const base = reinterpret_cast<const std::byte*>(this);
+  const auto* const behind = base + sizeof(Process);
+  detail::HandleStates handles = detail::handles_within(first, static_cast<std::size_t>(base - first));
+  add_once(handles, detail::handles_within(behind, static_cast<std::size_t>(first + self.size - behind)));
   if (!target_) return handles;
   add_once(handles, detail::handles_within(target_->address(), target_->size()));
   if (!detail::handles_elsewhere(handles)) return handles;

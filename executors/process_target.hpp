@@ -5,6 +5,7 @@
 #include <cofork/runtime/to_task.hpp>
 #include <cstddef>
 #include <functional>
+#include <new>
 #include <ranges>
 #include <tuple>
 #include <type_traits>
@@ -16,6 +17,10 @@ class ProcessTarget {
  public:
   ProcessTarget() = default;
   virtual ~ProcessTarget() = default;
+
+  /// Zeroed: what a constructor leaves as it is, is not to be mistaken for the address of a handle.
+  static void* operator new(std::size_t size);
+  static void* operator new(std::size_t size, std::align_val_t alignment);
 
   /// Once. What it returns is ignored, but an awaitable is awaited on a loop.
   virtual void call() = 0;

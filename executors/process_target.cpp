@@ -1,0 +1,11 @@
+#include <cofork/executors/process_target.hpp>
+#include <cstring>
+
+namespace cofork::detail {
+
+void* ProcessTarget::operator new(std::size_t size) { return std::memset(::operator new(size), 0, size); }
+void* ProcessTarget::operator new(std::size_t size, std::align_val_t alignment) {
+  return std::memset(::operator new(size, alignment), 0, size);
+}
+
+}  // namespace cofork::detail
