@@ -7,5 +7,9 @@ void* ProcessTarget::operator new(std::size_t size) { return std::memset(::opera
 void* ProcessTarget::operator new(std::size_t size, std::align_val_t alignment) {
   return std::memset(::operator new(size, alignment), 0, size);
 }
+void ProcessTarget::operator delete(void* memory, std::size_t size) noexcept { ::operator delete(memory, size); }
+void ProcessTarget::operator delete(void* memory, std::size_t size, std::align_val_t alignment) noexcept {
+  ::operator delete(memory, size, alignment);
+}
 
 }  // namespace cofork::detail

@@ -21,6 +21,8 @@ class ProcessTarget {
   /// Zeroed: what a constructor leaves as it is, is not to be mistaken for the address of a handle.
   static void* operator new(std::size_t size);
   static void* operator new(std::size_t size, std::align_val_t alignment);
+  static void operator delete(void* memory, std::size_t size) noexcept;
+  static void operator delete(void* memory, std::size_t size, std::align_val_t alignment) noexcept;
 
   /// Once. What it returns is ignored, but an awaitable is awaited on a loop.
   virtual void call() = 0;
