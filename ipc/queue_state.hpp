@@ -155,6 +155,7 @@ class QueueState final : public Monitor {
   Lifeline lifeline_;
   std::unique_ptr<PacketSocket> sender_, receiver_;
   const MessageFiles::Owner files_ = MessageFiles::new_owner();
+  std::atomic<std::uint64_t> tail_seen_{0};  // the tail was there, or is further on
   std::atomic<bool> writing_{false};
   std::atomic<bool> reading_{false};
   std::atomic<bool> given_away_{false};

@@ -34,12 +34,17 @@ QueueTake QueueState::try_take(QueueTaken& taken) {
 QueueTake QueueState::take_any(QueueTaken& taken) {
   QueueMemory& shared = memory();
   for (;;) {
-    // In this order: once it is shut, the tail stays, and an empty queue is empty for good.
-    const bool shut = shared.shut.load(std::memory_order_acquire) != 0;
     const LogPosition at = head();
-    const LogPosition end = tail();
-    if (at == end) return shut ? QueueTake::shut : QueueTake::empty;
-    if (at.number() >= end.number()) throw DecodeError("malformed queue: its beginning is after its end");
+    // Producers write the tail all the time: while there is something before where it was seen last, leave it to them.
+    LogPosition end(tail_seen_.load(std::memory_order_acquire));
+    if (at.number() >= end.number()) {
+      // In this order: once it is shut, the tail stays, and an empty queue is empty for good.
+      const bool shut = shared.shut.load(std::memory_order_acquire) != 0;
+      end = tail();
+      if (at == end) return shut ? QueueTake::shut : QueueTake::empty;
+      if (at.number() >= end.number()) throw DecodeError("malformed queue: its beginning is after its end");
+      tail_seen_.store(end.word(), std::memory_order_release);
+    }
     const LogRecord record = log_.read(at);
     LogPosition next;
     bool received = false;
