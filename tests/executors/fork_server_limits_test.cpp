@@ -1,5 +1,6 @@
 #include <sys/resource.h>
 
+#include <cofork/executors/after_fork.hpp>
 #include <cofork/executors/fork_server.hpp>
 #include <system_error>
 
@@ -30,6 +31,7 @@ TEST_CASE("a server that lacks descriptors says so") {
     // UBSan needs a descriptor when it first looks at a type.
     const std::system_error seen_before(EMFILE, std::generic_category(), "test");
     int refused = seen_before.code().value() == EMFILE ? 0 : -10;
+    cofork::detail::flush_standard_streams();
     for (rlim_t spare = 0; spare < 3; ++spare) {  // one short of the template's socketpair and pidfd
       set_limit(0, RLIMIT_NOFILE, used + spare);
       try {
