@@ -13,8 +13,9 @@ constexpr std::size_t stack_for_coroutines = 256 * 1024;
 WorkerLoop::~WorkerLoop() { bell_ = {}; }
 
 void WorkerLoop::open() {
-  loop_ = std::make_unique<Loop>();
-  bell_ = DescriptorWatch(loop_->uv(), receiver_.loop_bell(), [this] { receiver_.clear_loop_bell(); });
+  auto loop = std::make_unique<Loop>();
+  bell_ = DescriptorWatch(loop->uv(), receiver_.loop_bell(), [this] { receiver_.clear_loop_bell(); });
+  loop_ = std::move(loop);
   own_handles_ = handles();
 }
 

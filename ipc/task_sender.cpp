@@ -215,7 +215,9 @@ bool TaskSender::next_result(Result& result) {
     const std::uint64_t published = worker().result_bytes.load(std::memory_order_acquire);
     const std::uint64_t available = published - result_bytes_read_;
     if (available == 0) return false;
-    if (available > result_ring_bytes || available < sizeof(ResultFrame) || available % 8 != 0)
+    // Beyond what it was told to be free nothing can be: so it does not keep its reader busy for ever.
+    if (available > result_ring_bytes || published - result_bytes_told_ > result_ring_bytes ||
+        available < sizeof(ResultFrame) || available % 8 != 0)
       Reader::fail("a result ring with a false end");
     const std::size_t position = static_cast<std::size_t>(result_bytes_read_ % result_ring_bytes);
     const std::size_t to_end = result_ring_bytes - position;
@@ -320,6 +322,7 @@ void TaskSender::receive_descriptors(std::uint32_t count, std::vector<Descriptor
 void TaskSender::results_done() {
   if (told_results_) return;
   told_results_ = true;
+  result_bytes_told_ = result_bytes_read_;
   parent().results_read.store(results_read_, std::memory_order_relaxed);
   parent().frames_released.store(first_frame_, std::memory_order_relaxed);
   parent().result_bytes_read.store(result_bytes_read_, std::memory_order_release);

@@ -150,6 +150,7 @@ class TaskSender {
   };
   std::unique_ptr<std::byte, FreeDeleter> scratch_;
   std::uint64_t result_bytes_read_ = 0;
+  std::uint64_t result_bytes_told_ = 0;  // of which the worker was told that they were read
   std::uint64_t results_read_ = 0;
   bool told_results_ = true;
   // Values of streams: those that were read, were taken, and of which the worker was told that they were.

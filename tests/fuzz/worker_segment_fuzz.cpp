@@ -45,14 +45,25 @@ void require(bool condition) {
 constexpr std::uint32_t items = 5;
 constexpr std::uint64_t frames = 4;
 
+/// The values of streams that were read, less those that were taken.
+struct Outstanding {
+  std::uint64_t values = 0, bytes = 0;
+};
+
 // Reads as a pool does, and holds what it was told against what can be.
-void look(TaskSender& sender, std::uint64_t& released) {
+void look(TaskSender& sender, std::uint64_t& released, Outstanding& outstanding) {
   const std::uint64_t passed = sender.passed();
   require(passed <= frames);
   TaskSender::Result result;
   unsigned sum = 0;
   for (int i = 0; i < 6000 && sender.next_result(result); ++i) {
-    require(result.kind != ResultFrame::wrap && result.kind <= ResultFrame::arguments_taken);
+    require(result.kind != ResultFrame::wrap && result.kind <= ResultFrame::streamed);
+    if (result.kind == ResultFrame::streamed) {
+      require(outstanding.values++ < stream_window_values && outstanding.bytes < stream_window_bytes);
+      outstanding.bytes += result.message.size();
+    } else if (result.kind != ResultFrame::arguments_taken) {
+      outstanding = {};
+    }
     // Large ones at both ends only: they may be as large as the arena.
     for (const std::byte byte : result.message.first(std::min<std::size_t>(result.message.size(), 64)))
       sum += static_cast<unsigned>(byte);
@@ -86,10 +97,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     sender.publish({1, 2}, items, TaskFrame::chunk, 0);
   }
   std::uint64_t released = 0;
+  Outstanding outstanding;
   Input input({data, size});
   try {
     while (!input.empty()) {
-      switch (input.take<std::uint8_t>() % 8) {
+      switch (input.take<std::uint8_t>() % 10) {
         case 0:
           words.result_bytes = input.take<std::uint64_t>();
           break;
@@ -120,11 +132,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           break;
         }
         case 7:
-          look(sender, released);
+          look(sender, released, outstanding);
+          break;
+        case 8: {
+          const std::uint64_t values = std::min<std::uint64_t>(outstanding.values, input.take<std::uint8_t>());
+          const std::uint64_t bytes = std::min<std::uint64_t>(outstanding.bytes, input.take<std::uint32_t>());
+          outstanding = {outstanding.values - values, outstanding.bytes - bytes};
+          sender.values_taken(values, bytes);
+          break;
+        }
+        case 9:
+          words.asleep = input.take<std::uint8_t>() % 5;
+          sender.request_stop(input.take<std::uint8_t>() % frames, 0);
           break;
       }
     }
-    look(sender, released);
+    look(sender, released, outstanding);
   } catch (const cofork::DecodeError&) {
   }
   return 0;

@@ -126,7 +126,7 @@ TEST_CASE("a result in a grown arena is read, and the arena cannot shrink below 
 }
 
 TEST_CASE("a result of no kind, or without its descriptors, is a decode error") {
-  for (const int kind : {4, 5, 255, 65535}) {
+  for (const int kind : {5, 6, 255, 65535}) {
     Hostile worker;
     worker.publish_good();
     worker.frame_at(0).kind = static_cast<ResultFrame::Kind>(kind);
@@ -144,6 +144,54 @@ TEST_CASE("a result of no kind, or without its descriptors, is a decode error") 
   const char text[64] = "a message that is longer than the one that was expected";
   REQUIRE(::write(worker.socket.get(), text, sizeof text) == sizeof text);
   CHECK_FALSE(worker.reads());
+}
+
+TEST_CASE("a stream's values beyond its credit are a decode error") {
+  const auto publish = [](Hostile& worker, std::uint64_t values, std::uint64_t bytes) {
+    const std::size_t size = sizeof(ResultFrame) + round_up(bytes, 8);
+    for (std::uint64_t i = 0; i < values; ++i) {
+      const std::size_t position = worker.words().result_bytes % result_ring_bytes;
+      worker.frame_at(position) = {ResultFrame::streamed, 0, 0, 0, 0, 1, bytes, 0};
+      worker.words().result_bytes += size;
+      if (!worker.reads()) return false;
+    }
+    return true;
+  };
+  Hostile many;
+  CHECK(publish(many, stream_window_values, 0));
+  Hostile with_credit;
+  with_credit.sender.values_taken(0, 0);
+  CHECK(publish(with_credit, stream_window_values, 0));
+  with_credit.sender.values_taken(stream_window_values / 2, 0);
+  CHECK(publish(with_credit, stream_window_values / 2, 0));
+  CHECK_FALSE(publish(with_credit, 1, 0));
+  CHECK_FALSE(publish(many, 1, 0));
+  // As many bytes as fit, and the value with which they are too many.
+  constexpr std::uint64_t size = 32 * 1024 - sizeof(ResultFrame);
+  Hostile large;
+  CHECK(publish(large, stream_window_bytes / size + 1, size));
+  CHECK_FALSE(publish(large, 1, 0));
+}
+
+TEST_CASE("a worker that publishes more than it was told to have room for is found out") {
+  Hostile worker;
+  TaskSender::Result result;
+  std::uint64_t read = 0;
+  const auto flood = [&] {
+    for (;;) {
+      const std::size_t position = worker.words().result_bytes % result_ring_bytes;
+      if (result_ring_bytes - position < sizeof(ResultFrame)) {
+        worker.words().result_bytes += result_ring_bytes - position;
+        continue;
+      }
+      worker.frame_at(position) = {ResultFrame::arguments_taken, 0, 0, 0, 0, 1, 0, 0};
+      worker.words().result_bytes += sizeof(ResultFrame);
+      if (!worker.sender.next_result(result)) return;
+      ++read;
+    }
+  };
+  CHECK_THROWS_AS(flood(), DecodeError);
+  CHECK(read == result_ring_bytes / sizeof(ResultFrame));
 }
 
 TEST_CASE("wraps that lead nowhere are a decode error") {
