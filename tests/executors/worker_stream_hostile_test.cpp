@@ -52,7 +52,9 @@ Task<> keep_looking(ProcessPoolExecutor& pool, int rounds) {
 /// Reads the stream to its end, while others work; what it ended with.
 template <class T>
 Task<std::string> end_of(ProcessPoolExecutor& pool, Stream<T>& stream, int& values) {
-  co_await keep_looking(pool, 200);
+  const bool forged = co_await until([] { return Shared::at(1) == 1; });
+  if (!forged) FAIL("the worker does not forge anything");
+  co_await keep_looking(pool, 20);
   try {
     for (bool more = true; more; values += more) more = static_cast<bool>(co_await stream.next());
   } catch (const DecodeError& error) {
@@ -95,10 +97,12 @@ TEST_CASE("a stream's value from a task that is no stream fails the task") {
 }
 
 TEST_CASE("values beyond a stream's credit end it, after those that it had credit for") {
+  Shared shared;
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool(2);
     auto flood = pool.submit([]() -> Stream<void> {
       forge(ResultFrame::streamed, 1000);
+      Shared::at(1) = 1;
       for (;;) pause_for(1h);
       co_return;
     });
@@ -110,12 +114,14 @@ TEST_CASE("values beyond a stream's credit end it, after those that it had credi
 }
 
 TEST_CASE("a stream's value after its end is no value, and its worker is replaced") {
+  Shared shared;
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool(2);
     auto stream = pool.submit([]() -> Stream<void> {
       forge(ResultFrame::streamed, 2);
       forge(ResultFrame::value, 1);
       forge(ResultFrame::streamed, 1);
+      Shared::at(1) = 1;
       for (;;) pause_for(1h);
       co_return;
     });
