@@ -99,15 +99,16 @@ class QueueLog {
   void set_kind_and_size(LogPosition at, std::uint64_t kind_and_size) {
     store(memory(at.region()) + at.offset(), kind_and_size);
   }
-  /// The bytes of the record at `at`. Both move whole words: `to` has room for a multiple of 8.
-  void write_bytes(LogPosition at, std::span<const std::byte> bytes) {
+  /// The bytes of the record at `at`, from its `first` on, a multiple of 8.
+  void write_bytes(LogPosition at, std::size_t first, std::span<const std::byte> bytes) {
     std::byte* const ring = memory(at.region());
-    const std::size_t begin = at.plus(1).offset();
+    const std::size_t begin = (at.plus(1).offset() + first) & (size_of(at.region()) - 1);
     const std::size_t before_end = std::min(bytes.size(), size_of(at.region()) - begin);
     store_words(ring + begin, bytes.data(), before_end);
     if (before_end < bytes.size()) [[unlikely]]
       store_words(ring, bytes.data() + before_end, bytes.size() - before_end);
   }
+  /// `to` has room for a multiple of 8.
   void read_bytes(LogPosition at, std::byte* to, std::size_t size) const {
     std::byte* const ring = memory(at.region());
     const std::size_t begin = at.plus(1).offset();
@@ -115,6 +116,11 @@ class QueueLog {
     load_words(to, ring + begin, before_end);
     if (before_end < size) [[unlikely]]
       load_words(to + before_end, ring, size - before_end);
+  }
+  /// Where they lie, if they do in one piece; null otherwise.
+  const std::byte* bytes_in_place(LogPosition at, std::size_t size) const {
+    const std::size_t begin = at.plus(1).offset();
+    return size <= size_of(at.region()) - begin ? memory(at.region()) + begin : nullptr;
   }
 
  private:
