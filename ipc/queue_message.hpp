@@ -112,20 +112,6 @@ class WaitingItem<T> : public BlockItem<T> {
   WaitingItem(const QueueState&, const T& value) : BlockItem<T>(value) {}
 };
 
-// A thread's own messages race with those of its other threads by design, and whoever loses throws away what it read:
-// the thread sanitizer cannot know.
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool reads_in_place = false;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-inline constexpr bool reads_in_place = false;
-#else
-inline constexpr bool reads_in_place = true;
-#endif
-#else
-inline constexpr bool reads_in_place = true;
-#endif
-
 template <class T>
 void decode_message(void* value, std::span<const std::byte> message) {
   ipc::Reader reader(message);
