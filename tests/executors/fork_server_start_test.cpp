@@ -1,6 +1,8 @@
 #include <dirent.h>
+#include <sys/wait.h>
 
 #include <cofork/executors/early_fork_server.hpp>
+#include <cofork/executors/process_info.hpp>
 #include <cofork/runtime/gather.hpp>
 #include <cofork/runtime/to_thread.hpp>
 #include <csignal>
@@ -76,7 +78,7 @@ TEST_CASE("a pool that insists on a fork server says what to do if there is none
     ProcessPoolExecutor pool({.max_workers = 1, .start_method = StartMethod::forkserver});
     std::string what;
     try {
-      pool.submit(square, 1);
+      static_cast<void>(pool.submit(square, 1));
     } catch (const cofork::InvalidStateError& error) {
       what = error.what();
     }
