@@ -128,6 +128,7 @@ struct RemoteCall<F, std::tuple<P...>> {
     std::tuple<P...> arguments{ipc::decode<P>(call.arguments)...};
     call.arguments.finish();
     if constexpr (!(ipc::is_view_v<P> || ...)) call.arguments_taken();
+    call.begin();
     using Returned = std::invoke_result_t<F, P...>;
     if constexpr (is_task<std::remove_cvref_t<Returned>>)
       give(call, [&] { return cofork::run(std::apply(std::move(function), std::move(arguments))); });
