@@ -4,6 +4,7 @@
 #include <bit>
 #include <cofork/executors/function_id.hpp>
 #include <cofork/executors/worker_main.hpp>
+#include <cofork/executors/worker_stream.hpp>
 #include <cofork/ipc/codec.hpp>
 #include <cofork/ipc/task_sender.hpp>
 #include <cofork/runtime/run.hpp>
@@ -81,7 +82,7 @@ struct Unwrapped<void> {
 template <class R>
 struct Unwrapped<Task<R>> : Unwrapped<R> {};
 
-/// What a call gives back: a task that a function returns is run in the worker.
+/// What a call gives back: a task that a function returns is run in the worker, a stream is read there.
 template <class F, class... A>
 using CallResult = typename Unwrapped<std::invoke_result_t<F, A...>>::type;
 
@@ -100,7 +101,9 @@ inline constexpr bool is_stream<Stream<T>> = true;
 
 template <class R>
 constexpr void check_result() {
-  static_assert(!is_stream<R>, "functions that return a Stream are not supported by pools yet");
+  static_assert(!is_stream<R>,
+                "map takes no function that returns a Stream (nor submit one that returns a Task<Stream>): submit it "
+                "for each item, and read the streams");
   if constexpr (!std::is_void_v<R>)
     static_assert(!ipc::is_view_v<R>, "the result of a task must own its contents: a view would dangle in the worker");
 }
@@ -122,6 +125,11 @@ struct RemoteCall;
 
 template <class F, class... P>
 struct RemoteCall<F, std::tuple<P...>> {
+  using Returned = std::invoke_result_t<F, P...>;
+  /// Whether it is a coroutine, which can be asked to end.
+  static constexpr bool is_coroutine =
+      is_task<std::remove_cvref_t<Returned>> || is_stream<std::remove_cvref_t<Returned>>;
+
   static void run(WorkerCall& call) {
     F function = decode_function<F>(call.arguments);
     // Braces: in this order.
@@ -129,11 +137,13 @@ struct RemoteCall<F, std::tuple<P...>> {
     call.arguments.finish();
     if constexpr (!(ipc::is_view_v<P> || ...)) call.arguments_taken();
     call.begin();
-    using Returned = std::invoke_result_t<F, P...>;
-    if constexpr (is_task<std::remove_cvref_t<Returned>>)
-      give(call, [&] { return cofork::run(std::apply(std::move(function), std::move(arguments))); });
+    const auto invoke = [&]() -> Returned { return std::apply(std::move(function), std::move(arguments)); };
+    if constexpr (is_stream<std::remove_cvref_t<Returned>>)
+      call.loop().run([&] { return send_values(call, invoke()); });
+    else if constexpr (is_coroutine)
+      give(call, [&] { return call.loop().run(invoke); });
     else
-      give(call, [&]() -> Returned { return std::apply(std::move(function), std::move(arguments)); });
+      give(call, invoke);
   }
 
  private:

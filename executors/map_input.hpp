@@ -71,6 +71,7 @@ class RangeMap final : public MapResults<R> {
                       function_key<F, Parameters>(function)),
         function_(function),
         input_(std::move(input)) {
+    this->is_coroutine_ = RemoteCall<F, Parameters>::is_coroutine;
     left_ = input_.size();
   }
 
@@ -120,7 +121,9 @@ class StreamMap final : public MapResults<R> {
       : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(),
                       function_key<F, Parameters>(function)),
         function_(function),
-        input_(std::move(input)) {}
+        input_(std::move(input)) {
+    this->is_coroutine_ = RemoteCall<F, Parameters>::is_coroutine;
+  }
   ~StreamMap() override { stop_input(); }
 
   void start() {

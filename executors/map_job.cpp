@@ -209,6 +209,7 @@ MapChunk::MapChunk(IntrusivePtr<MapJobBase> job, std::uint64_t first, std::uint3
                    const TaskLimits& task_limits)
     : job_(std::move(job)), first_(first), count_(count) {
   limits = task_limits;
+  is_coroutine = job_->is_coroutine_;
   statistics = &job_->statistics_;
   job_->chunks_.push_back(*this);
 }

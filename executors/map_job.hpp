@@ -67,6 +67,7 @@ class MapJobBase : public RefCounted, public QueueEntry, private OpenInput {
   virtual std::string function_name() const = 0;
 
   const bool ordered_;
+  bool is_coroutine_ = false;  // what is called
   std::uint64_t taken_ = 0;  // results taken by the consumer
 
  private:

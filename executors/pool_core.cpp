@@ -158,7 +158,8 @@ bool PoolCore::can_start_worker() const noexcept {
 }
 
 bool PoolCore::has_room(PoolWorker& worker, const FunctionStatistics& expectation) const noexcept {
-  if (worker.condemned || worker.retiring || !worker.sender.has_room()) return false;
+  if (worker.condemned || worker.retiring || worker.stop_reason != StopReason::none) return false;
+  if (!worker.sender.has_room()) return false;
   if (worker.idle()) return true;
   if (worker.quiet_naps > 0) return false;
   if (!expectation.known() || expectation.nanoseconds > sent_ahead_below) return false;
@@ -273,13 +274,19 @@ std::uint32_t PoolCore::take_back(Piece& piece) {
 bool PoolCore::stop(Piece& piece, StopReason reason) {
   if (!piece.in_worker || piece.in_worker->condemned) return piece.in_worker != nullptr;
   PoolWorker& worker = *piece.in_worker;
+  if (worker.stop_reason != StopReason::none) return executing(piece);
   // First everything behind it: a worker that is done with it meanwhile must not begin something else.
   take_back_all(worker);
   bool any = false;
   drain_or_condemn(worker, any);
   const bool still = piece.in_worker && executing(piece);
-  if (still && !worker.condemned)
-    condemn(worker, reason, piece.limits.grace.count() != 0 ? piece.limits.grace : grace_);
+  if (still && !worker.condemned) {
+    const std::chrono::nanoseconds grace = piece.limits.grace.count() != 0 ? piece.limits.grace : grace_;
+    if (piece.is_coroutine)
+      ask_to_stop(worker, reason, grace);
+    else
+      condemn(worker, reason, grace);
+  }
   schedule();
   return still;
 }

@@ -61,7 +61,8 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   bool executing(const Piece& piece) const;
   /// Takes back a piece that is in a worker, as far as it was not begun; returns how many items of it were.
   std::uint32_t take_back(Piece& piece);
-  /// Stops the worker that executes an item of the piece. False if it does not (any more): the results are there then.
+  /// Stops the worker that executes an item of the piece; a coroutine is asked to end first. False if it does not (any
+  /// more): the results are there then.
   bool stop(Piece& piece, StopReason reason);
   void count_cancelled(std::uint64_t tasks) noexcept { stats_.cancelled += tasks; }
   void count_submitted(std::uint64_t tasks) noexcept { stats_.submitted += tasks; }
@@ -127,6 +128,9 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   void retire_idle();
   void pause_starts(std::chrono::nanoseconds pause);
   void condemn(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace);
+  void ask_to_stop(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace);
+  void end_stop(PoolWorker& worker, Piece& piece, std::uint32_t item);
+  void end_stopped_item(Piece& piece, std::uint32_t item, StopReason reason);
   void take_back_all(PoolWorker& worker, bool keep_next = false);
   void take_back_items(PoolWorker& worker, InFlight& frame, std::uint32_t keep);
   void queue_again(const IntrusivePtr<Piece>& piece, const ipc::TaskSender::Sent& sent, std::uint32_t first,

@@ -65,7 +65,7 @@ void PoolCore::drain_or_condemn(PoolWorker& worker, bool& any) {
   } catch (const DecodeError&) {
     if (worker.condemned) return;
     worker.broke_protocol = std::current_exception();
-    condemn(worker, StopReason::none, {});
+    condemn(worker, worker.stop_reason, {});
   }
 }
 
@@ -98,16 +98,27 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
     if (piece.limits.retries == 0) worker.sender.arguments_taken(frame->frame);
     return;
   }
-  // It was told to stop, and that is how this item ends, although the worker came to an end of it by itself.
-  if (worker.stop_reason != StopReason::none) return signal(worker, SIGKILL);
+  const bool stopped = worker.stop_reason != StopReason::none;
+  // It was told to stop, and that is how this item ends, although the worker came to an end of it by itself. A
+  // coroutine was only asked to: its worker goes on.
+  if (stopped && (worker.condemned || !piece.is_coroutine)) return signal(worker, SIGKILL);
+  ipc::Reader reader(result.message, const_cast<ipc::TaskSender::Result&>(result).descriptors);
+  if (result.kind == ipc::ResultFrame::streamed) {
+    worker.quiet_naps = 0;
+    if (stopped)
+      worker.sender.values_taken(1, result.message.size());
+    else
+      piece.streamed(reader);
+    return;
+  }
   if (!worker.proven && result.kind == ipc::ResultFrame::value) worker_proven(worker);
   const std::uint32_t item = frame->results++;
   worker.quiet_naps = 0;
   worker.expected -= frame->expected_each;
   if (frame->results == frame->limit) piece.in_worker = nullptr;
   ended(frame->piece);
-  piece.statistics->add(static_cast<double>(std::max<std::int64_t>(result.wall, 0)));
-  ipc::Reader reader(result.message, const_cast<ipc::TaskSender::Result&>(result).descriptors);
+  if (stopped) return end_stop(worker, piece, item);
+  if (piece.has_known_time()) piece.statistics->add(static_cast<double>(std::max<std::int64_t>(result.wall, 0)));
   try {
     if (result.kind == ipc::ResultFrame::value) {
       piece.value(item, reader);

@@ -246,6 +246,44 @@ void PoolCore::grace_over(Timer& timer) noexcept {
   doomed.core.signal(doomed, SIGKILL);
 }
 
+/// A coroutine is asked to end. Its worker goes on if it does within the grace.
+void PoolCore::ask_to_stop(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace) {
+  const InFlight& frame = *worker.current();
+  worker.stop_reason = reason;
+  worker.deadline.stop();
+  worker.deadline_at = Clock::time_point::max();
+  worker.sender.request_stop(frame.frame, frame.results);
+  worker.grace.start(deadline_after(grace), [](Timer& timer) noexcept {
+    PoolWorker& late = *static_cast<PoolWorker::WorkerTimer&>(timer).worker;
+    const IntrusivePtr<PoolCore> core(&late.core);
+    bool any = false;
+    core->drain_or_condemn(late, any);
+    if (late.stop_reason != StopReason::none && !late.condemned) core->condemn(late, late.stop_reason, {});
+    core->schedule();
+    core->complete_ended();
+  });
+}
+
+/// The coroutine that was asked to end has ended.
+void PoolCore::end_stop(PoolWorker& worker, Piece& piece, std::uint32_t item) {
+  end_stopped_item(piece, item, std::exchange(worker.stop_reason, StopReason::none));
+  worker.grace.stop();
+  watch_deadline(worker);
+}
+
+void PoolCore::end_stopped_item(Piece& piece, std::uint32_t item, StopReason reason) {
+  if (reason == StopReason::cancelled) {
+    piece.cancelled(item);
+    ++stats_.cancelled;
+    return;
+  }
+  const double seconds = std::chrono::duration<double>(piece.limits.timeout).count();
+  char text[160];
+  std::snprintf(text, sizeof text, "%.100s exceeded its timeout of %g s", piece.name().c_str(), seconds);
+  piece.failed(item, std::make_exception_ptr(TimeoutError(text)));
+  ++stats_.failed;
+}
+
 void PoolCore::watch_deadline(PoolWorker& worker) {
   // The earliest that the deadline of anything in flight can be: what it really is depends on when that was begun.
   std::chrono::nanoseconds left = std::chrono::nanoseconds::max();
@@ -318,21 +356,9 @@ void PoolCore::end_executing_item(PoolWorker& worker, const WorkerExit* exit) {
       Piece& piece = *frame->piece;
       ended(frame->piece);
       if (piece.belongs_to_worker()) continue;
-      switch (worker.stop_reason) {
-        case StopReason::cancelled:
-          piece.cancelled(item);
-          ++stats_.cancelled;
-          continue;
-        case StopReason::timeout: {
-          const double seconds = std::chrono::duration<double>(piece.limits.timeout).count();
-          char text[160];
-          std::snprintf(text, sizeof text, "%.100s exceeded its timeout of %g s", piece.name().c_str(), seconds);
-          piece.failed(item, std::make_exception_ptr(TimeoutError(text)));
-          ++stats_.failed;
-          continue;
-        }
-        case StopReason::none:
-          break;
+      if (worker.stop_reason != StopReason::none) {
+        end_stopped_item(piece, item, worker.stop_reason);
+        continue;
       }
       if (piece.limits.retries > 0 && !stopping_) {
         ended_.pop_back();

@@ -6,6 +6,7 @@
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/parallelism.hpp>
 #include <cofork/executors/pool_core.hpp>
+#include <cofork/executors/streamed_call.hpp>
 #include <cofork/executors/submitted_call.hpp>
 #include <cofork/runtime/future.hpp>
 #include <cofork/runtime/stream.hpp>
@@ -85,13 +86,23 @@ class ProcessPoolExecutor {
   auto submit(SubmitOptions options, F function, A&&... arguments) {
     detail::check_function<F>();
     using Result = detail::CallResult<F, std::decay_t<A>...>;
-    detail::check_result<Result>();
     using Parameters = detail::Parameters<F, A...>;
-    using Call = detail::SubmittedCall<Result, F, Parameters, detail::HeldArguments<Parameters, A...>>;
+    using Held = detail::HeldArguments<Parameters, A...>;
     core_->check_open();
-    auto call = detail::make_intrusive<Call>(core_, options, function);
-    call->submit(std::forward<A>(arguments)...);
-    return detail::FutureAccess::make<Result>(std::move(call));
+    if constexpr (detail::is_stream<std::remove_cvref_t<std::invoke_result_t<F, std::decay_t<A>...>>>) {
+      using Value = typename Result::value_type;
+      detail::check_result<Value>();
+      using Call = detail::StreamedCall<Value, F, Parameters, Held>;
+      auto call = detail::make_intrusive<Call>(core_, options, function);
+      call->submit(std::forward<A>(arguments)...);
+      return Stream<Value>(std::make_unique<detail::StreamedSource<Call>>(std::move(call)));
+    } else {
+      detail::check_result<Result>();
+      using Call = detail::SubmittedCall<Result, F, Parameters, Held>;
+      auto call = detail::make_intrusive<Call>(core_, options, function);
+      call->submit(std::forward<A>(arguments)...);
+      return detail::FutureAccess::make<Result>(std::move(call));
+    }
   }
 
   /// Runs `function` on the items of the ranges, one of each at a time, until the shortest ends. It begins at the call,

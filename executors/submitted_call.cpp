@@ -80,4 +80,13 @@ bool SubmittedWork::kill_work() {
   return false;
 }
 
+void SubmittedWork::stop_work() {
+  const IntrusivePtr<Piece> alive(this);
+  if (!cancel_work() && end_ == End::none) core_->stop(*this, StopReason::cancelled);
+}
+
+void SubmittedWork::value_taken(std::uint64_t bytes) {
+  if (in_worker) in_worker->sender.values_taken(1, bytes);
+}
+
 }  // namespace cofork::detail

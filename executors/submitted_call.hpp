@@ -60,6 +60,12 @@ class SubmittedWork : public Piece, public QueueEntry {
 
   bool cancel_work();
   bool kill_work();
+  /// Ends it wherever it is, without telling anybody yet.
+  void stop_work();
+  /// The consumer has taken a value of the stream that this is, which came in so many bytes.
+  void value_taken(std::uint64_t bytes);
+  /// `complete` is called soon.
+  void tell_later() { core_->ended(IntrusivePtr<Piece>(this)); }
   bool executing() const { return core_->executing(*this); }
   std::string name() const override { return name_.empty() ? function_name() : name_; }
 
@@ -74,13 +80,16 @@ class SubmittedWork : public Piece, public QueueEntry {
   End end_ = End::none;
 };
 
-template <class R, class F, class Parameters, class Held>
-class SubmittedCall final : public FutureState<R>, public SubmittedWork {
+/// With the function and its arguments; `State` is what the caller waits for.
+template <class State, class F, class Parameters, class Held>
+class TypedCall : public State, public SubmittedWork {
  public:
-  SubmittedCall(IntrusivePtr<PoolCore> core, const SubmitOptions& options, F function)
+  TypedCall(IntrusivePtr<PoolCore> core, const SubmitOptions& options, F function)
       : SubmittedWork(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function),
                       *this),
-        function_(function) {}
+        function_(function) {
+    is_coroutine = RemoteCall<F, Parameters>::is_coroutine;
+  }
 
   void add_reference() noexcept override { FutureStateBase::add_reference(); }
   void drop_reference() noexcept override { FutureStateBase::drop_reference(); }
@@ -90,19 +99,6 @@ class SubmittedCall final : public FutureState<R>, public SubmittedWork {
     SubmittedWork::submit(
         [&](ipc::Writer& writer) { encode_call<F, Parameters>(writer, function_, std::forward<A>(arguments)...); },
         [&] { hold(std::forward<A>(arguments)...); });
-  }
-
-  bool cancel() override { return this->done() ? FutureStateBase::cancelled() : cancel_work(); }
-  bool kill() override { return !this->done() && kill_work(); }
-  bool running() const override { return executing(); }
-
-  void value(std::uint32_t, ipc::Reader& reader) override {
-    if constexpr (std::is_void_v<R>)
-      result_.set_value();
-    else
-      result_.set_value(ipc::decode<R>(reader));
-    reader.finish();
-    has_value();
   }
 
  private:
@@ -118,14 +114,36 @@ class SubmittedCall final : public FutureState<R>, public SubmittedWork {
     const std::optional<Held> held = std::exchange(held_, std::nullopt);
     std::apply([&](const auto&... argument) { encode_call<F, Parameters>(writer, function_, argument...); }, *held);
   }
-  void finish_with_value() noexcept override {
-    this->finish_value(std::move(result_.value()));
-    result_.reset();
-  }
   std::string function_name() const override { return name_of_function(function_); }
 
   [[no_unique_address]] F function_;
   std::optional<Held> held_;
+};
+
+template <class R, class F, class Parameters, class Held>
+class SubmittedCall final : public TypedCall<FutureState<R>, F, Parameters, Held> {
+ public:
+  using TypedCall<FutureState<R>, F, Parameters, Held>::TypedCall;
+
+  bool cancel() override { return this->done() ? FutureStateBase::cancelled() : this->cancel_work(); }
+  bool kill() override { return !this->done() && this->kill_work(); }
+  bool running() const override { return this->executing(); }
+
+  void value(std::uint32_t, ipc::Reader& reader) override {
+    if constexpr (std::is_void_v<R>)
+      result_.set_value();
+    else
+      result_.set_value(ipc::decode<R>(reader));
+    reader.finish();
+    this->has_value();
+  }
+
+ private:
+  void finish_with_value() noexcept override {
+    this->finish_value(std::move(result_.value()));
+    result_.reset();
+  }
+
   Outcome<R> result_;
 };
 

@@ -49,6 +49,8 @@ class Piece {
   virtual void value(std::uint32_t item, ipc::Reader& result) = 0;
   virtual void failed(std::uint32_t item, std::exception_ptr error) noexcept = 0;
   virtual void cancelled(std::uint32_t item) noexcept = 0;
+  /// A value of the stream that it is.
+  virtual void streamed(ipc::Reader&) { ipc::Reader::fail("a stream's value from a task that is no stream"); }
   /// Called once after an item's end, from where the user's code may run.
   virtual void complete() noexcept {}
   /// Whether someone waits for just this, and not for more than this.
@@ -57,12 +59,15 @@ class Piece {
   virtual std::string name() const = 0;
   /// The `count` items from `first` on, which a worker has not begun, as a piece of their own.
   virtual IntrusivePtr<Piece> split(std::uint32_t first, std::uint32_t count) = 0;
+  /// Whether the time that it took tells how long others of its kind will take.
+  virtual bool has_known_time() const noexcept { return true; }
   /// Whether it concerns one worker alone, and is not for another one.
   virtual bool belongs_to_worker() const noexcept { return false; }
 
   FunctionStatistics* statistics = nullptr;
   TaskLimits limits;
-  unsigned lost_starts = 0;  // workers that died when its first item was the next to be begun
+  bool is_coroutine = false;  // its items end when they are asked to
+  unsigned lost_starts = 0;   // workers that died when its first item was the next to be begun
   // Where it is, for the pool: in a worker's frame, or in an entry of the queue after it was taken back from one.
   PoolWorker* in_worker = nullptr;
   std::uint64_t in_frame = 0;

@@ -3,6 +3,7 @@
 #include <cofork/executors/exception_codec.hpp>
 #include <cofork/executors/function_id.hpp>
 #include <cofork/executors/pool_nesting.hpp>
+#include <cofork/executors/worker_loop.hpp>
 #include <cofork/executors/worker_main.hpp>
 #include <cofork/executors/worker_memory.hpp>
 #include <cofork/ipc/large_memory.hpp>
@@ -23,8 +24,9 @@ std::int64_t now() { return std::chrono::steady_clock::now().time_since_epoch().
 
 class Call final : public WorkerCall {
  public:
-  Call(ipc::Reader& reader, ipc::TaskReceiver& receiver, const ipc::TaskReceiver::Frame& frame, std::uint32_t item)
-      : WorkerCall(reader), receiver_(receiver), frame_(frame), item_(item) {}
+  Call(ipc::Reader& reader, ipc::TaskReceiver& receiver, WorkerLoop& loop, const ipc::TaskReceiver::Frame& frame,
+       std::uint32_t item)
+      : WorkerCall(reader), receiver_(receiver), loop_(loop), frame_(frame), item_(item) {}
 
   void arguments_taken() override {
     // A chunk's message holds the arguments of further calls.
@@ -37,6 +39,12 @@ class Call final : public WorkerCall {
     begun_ = true;
     return receiver_.begin_result();
   }
+  ipc::Writer& value() override { return receiver_.begin_result(); }
+  void send_value() override { receiver_.publish(ipc::ResultFrame::streamed, frame_, item_, 0); }
+  WorkerLoop& loop() override {
+    loop_.begin(frame_, item_);
+    return loop_;
+  }
   /// A call that gives nothing never asked for a place to write.
   void finish_result() {
     if (!begun_) receiver_.begin_result();
@@ -44,6 +52,7 @@ class Call final : public WorkerCall {
 
  private:
   ipc::TaskReceiver& receiver_;
+  WorkerLoop& loop_;
   const ipc::TaskReceiver::Frame& frame_;
   std::uint32_t item_;
   bool begun_ = false;
@@ -55,7 +64,7 @@ class Items {
   explicit Items(ipc::TaskReceiver::Frame& frame) : frame_(frame), offset_(frame.header.first_offset) {}
 
   /// Makes the next item's call and writes its result, or its exception.
-  ipc::ResultFrame::Kind run_next(ipc::TaskReceiver& receiver, std::uint32_t item) {
+  ipc::ResultFrame::Kind run_next(ipc::TaskReceiver& receiver, WorkerLoop& loop, std::uint32_t item) {
     // In this order, so that an item that throws leaves the next one's place known.
     std::size_t begin = offset_;
     std::size_t end = frame_.message.size();
@@ -72,7 +81,7 @@ class Items {
     const std::size_t aligned = begin / ipc::message_alignment * ipc::message_alignment;
     ipc::Reader reader(frame_.message.subspan(aligned, end - aligned), descriptors);
     reader.in_place(begin - aligned);
-    Call call(reader, receiver, frame_, item);
+    Call call(reader, receiver, loop, frame_, item);
     try {
       if (frame_.header.flags & ipc::TaskFrame::limited) call.limits = reader.value<ResourceLimits>();
       const auto function = reinterpret_cast<CallFunction>(resolve({frame_.header.module, frame_.header.offset}));
@@ -92,11 +101,11 @@ class Items {
 };
 
 /// False if the worker is of no use: its initializer failed. `time` is when the latest call ended.
-bool run_frame(ipc::TaskReceiver& receiver, ipc::TaskReceiver::Frame& frame, std::int64_t& time) {
+bool run_frame(ipc::TaskReceiver& receiver, WorkerLoop& loop, ipc::TaskReceiver::Frame& frame, std::int64_t& time) {
   Items items(frame);
   std::int64_t begun_at = receiver.waited() ? now() : time;
   while (const std::optional<std::uint32_t> item = receiver.claim(frame, begun_at)) {
-    const ipc::ResultFrame::Kind kind = items.run_next(receiver, *item);
+    const ipc::ResultFrame::Kind kind = items.run_next(receiver, loop, *item);
     const std::int64_t ended_at = now();
     report_memory(receiver, ended_at);
     // Before its last result, so that whoever has read that knows that the frame's memory is free.
@@ -120,9 +129,10 @@ void worker_main(std::span<const int> descriptors) {
     ipc::TaskReceiver receiver(descriptors);
     become_pool_worker(receiver.settings());
     watch_memory(receiver);
+    WorkerLoop loop(receiver);
     std::int64_t time = 0;
     while (std::optional<ipc::TaskReceiver::Frame> frame = receiver.next_frame())
-      if (!run_frame(receiver, *frame, time)) leave(1);
+      if (!run_frame(receiver, loop, *frame, time)) leave(1);
     leave(0);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "cofork: a worker cannot go on: %s\n", error.what());

@@ -8,6 +8,8 @@
 
 namespace cofork::detail {
 
+class WorkerLoop;
+
 /// One call, as the function that decodes, makes and encodes it sees it.
 class WorkerCall {
  public:
@@ -23,6 +25,11 @@ class WorkerCall {
   virtual void arguments_taken() = 0;
   /// Where to write the result; once, after the call.
   virtual ipc::Writer& result() = 0;
+  /// Where to write the next value of a stream; then `send_value` sends it.
+  virtual ipc::Writer& value() = 0;
+  virtual void send_value() = 0;
+  /// What a call that is a coroutine runs on.
+  virtual WorkerLoop& loop() = 0;
 
  protected:
   ~WorkerCall() = default;

@@ -36,6 +36,7 @@ TaskReceiver::TaskReceiver(std::span<const int> descriptors)
       result_file_(Descriptor(descriptors[1])),
       doorbell_(descriptors[2]),
       socket_(descriptors[3]),
+      loop_bell_(descriptors[4]),
       tasks_(task_file_.descriptor(), task_file_.size(), Mapping::Access::read),
       results_(result_file_.descriptor(), result_file_.size()),
       arena_(result_file_, results_, ResultFileLayout::arena),
@@ -51,16 +52,16 @@ void TaskReceiver::wait(F&& over) {
   std::optional<std::chrono::nanoseconds> timeout;
   if (warm_) timeout = keep_warm;
   for (std::atomic<std::uint32_t>& asleep = worker().asleep;;) {
-    asleep.store(1, std::memory_order_relaxed);
+    asleep.store(asleep_on_futex, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (over()) {
-      asleep.store(0, std::memory_order_relaxed);
+      asleep.store(not_asleep, std::memory_order_relaxed);
       return;
     }
     ring(true);
     const auto before = Clock::now();
-    futex_wait(asleep, 1, timeout);
-    if (timeout && Clock::now() - before >= *timeout && asleep.load(std::memory_order_relaxed) == 1) {
+    futex_wait(asleep, asleep_on_futex, timeout);
+    if (timeout && Clock::now() - before >= *timeout && asleep.load(std::memory_order_relaxed) == asleep_on_futex) {
       give_back();
       timeout.reset();
     }
@@ -210,9 +211,40 @@ void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint
   if (in_arena) blocks_.push_back({results_published_, message_.release_arena()});
   result_bytes_ += header + (in_arena ? 0 : round_up(message_.size(), 8));
   ++results_published_;
+  if (kind == ResultFrame::streamed) {
+    ++values_streamed_;
+    value_bytes_streamed_ += message_.size();
+  }
   worker().result_bytes.store(result_bytes_, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   ring(false);
+}
+
+bool TaskReceiver::stop_requested(const Frame& frame, std::uint32_t item) const noexcept {
+  return parent().stop.load(std::memory_order_acquire) == item_name(static_cast<std::uint32_t>(frame.sequence), item);
+}
+
+bool TaskReceiver::may_stream() const noexcept {
+  const std::uint64_t values = values_streamed_ - parent().values_taken.load(std::memory_order_acquire);
+  const std::uint64_t bytes = value_bytes_streamed_ - parent().value_bytes_taken.load(std::memory_order_relaxed);
+  if (values >= stream_window_values || bytes >= stream_window_bytes) return false;
+  // For a message in the ring, after what may be left over at its end.
+  constexpr std::uint64_t room = header + inline_message_bytes + least_room;
+  return result_bytes_ - parent().result_bytes_read.load(std::memory_order_acquire) + room <= result_ring_bytes;
+}
+
+void TaskReceiver::sleep_in_loop(bool for_room) {
+  worker().asleep.store(for_room ? asleep_in_loop_for_room : asleep_in_loop, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  ring(true);
+}
+
+void TaskReceiver::awake_in_loop() noexcept { worker().asleep.store(not_asleep, std::memory_order_relaxed); }
+
+void TaskReceiver::clear_loop_bell() noexcept {
+  std::uint64_t rings;
+  while (::read(loop_bell_.get(), &rings, sizeof rings) < 0 && errno == EINTR) {
+  }
 }
 
 void TaskReceiver::send_descriptors(std::vector<Descriptor>& descriptors) {

@@ -15,8 +15,8 @@
 
 namespace cofork::ipc {
 
-/// Receives task frames and sends results. It trusts the parent. Everything here may block, which is all that a worker
-/// without a task has to do.
+/// Receives task frames and sends results. It trusts the parent. What waits here blocks, which is all that a worker
+/// without a task has to do; one that executes a coroutine asks before, and sleeps in its loop.
 class TaskReceiver {
  public:
   /// `descriptors` as `TaskSender::worker_descriptors` lists them; they are the receiver's from now on.
@@ -46,6 +46,20 @@ class TaskReceiver {
   Message& begin_result();
   void publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, std::int64_t wall);
 
+  // For a worker that executes a coroutine.
+
+  /// Whether the item shall end.
+  bool stop_requested(const Frame& frame, std::uint32_t item) const noexcept;
+  /// Whether a stream has credit for its next value, and the ring has room for it.
+  bool may_stream() const noexcept;
+  /// It is about to sleep in its loop: from now on the bell is rung for a request to stop, and, if it waits `for_room`,
+  /// when `may_stream` may have changed. The parent hears of all that was published.
+  void sleep_in_loop(bool for_room);
+  void awake_in_loop() noexcept;
+  /// Readable when the parent has rung.
+  int loop_bell() const noexcept { return loop_bell_.get(); }
+  void clear_loop_bell() noexcept;
+
  private:
   template <class F>
   void wait(F&& over);
@@ -58,7 +72,7 @@ class TaskReceiver {
   WorkerWords& worker() const noexcept { return *reinterpret_cast<WorkerWords*>(results_.data()); }
 
   MemoryFile task_file_, result_file_;
-  Descriptor doorbell_, socket_;
+  Descriptor doorbell_, socket_, loop_bell_;
   Mapping tasks_, results_;
   Arena arena_;
   Message message_;
@@ -67,6 +81,8 @@ class TaskReceiver {
   std::size_t ring_position_ = 0;  // in the task ring
   std::uint64_t result_bytes_ = 0;
   std::uint64_t results_published_ = 0;
+  std::uint64_t values_streamed_ = 0;
+  std::uint64_t value_bytes_streamed_ = 0;
   std::uint64_t rung_for_ = 0;
   std::uint64_t passed_ = 0;
   bool waited_ = false;

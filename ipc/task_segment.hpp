@@ -8,6 +8,10 @@
 // A task frame holds one or more items, calls of one function. The worker claims each item, by moving `next` of the
 // frame's claim, before it begins it; the parent takes back those not begun by lowering `limit` of the same word. So
 // both always agree on which item is executed, and a process that is killed at any instant leaves a word that tells.
+//
+// An item that is a coroutine can be asked to end: the parent names it in `stop`. The name is what makes a late request
+// harmless: it never means another item. One that is a stream sends values before its result, never more than its
+// credit allows: what the parent has told to be taken, and a window beyond that.
 #pragma once
 
 #include <atomic>
@@ -23,6 +27,9 @@ inline constexpr std::size_t result_ring_bytes = 256 * 1024;
 inline constexpr std::size_t inline_message_bytes = 32 * 1024;
 /// Frames that a worker has not passed yet, at most.
 inline constexpr std::size_t max_frames = 1024;
+/// A stream's next value may be sent while fewer values than this, and fewer bytes, were sent and not taken.
+inline constexpr std::uint64_t stream_window_values = 256;
+inline constexpr std::uint64_t stream_window_bytes = 1024 * 1024;
 
 /// What a worker is told before it begins.
 struct WorkerSettings {
@@ -47,8 +54,27 @@ struct alignas(64) ParentWords {
   std::atomic<std::uint64_t> ring_at{0};
   /// The worker leaves when it has no further frame.
   std::atomic<std::uint32_t> leave{0};
+  /// The item that shall end, as `item_name` says; 0: none.
+  alignas(64) std::atomic<std::uint64_t> stop{0};
+  /// Of all values of streams that this worker ever sent, so many were taken, and so many bytes. When a stream's result
+  /// is read, all of its values count as taken.
+  std::atomic<std::uint64_t> values_taken{0};
+  std::atomic<std::uint64_t> value_bytes_taken{0};
   /// Not changed once the worker is started.
   WorkerSettings settings;
+};
+
+/// Never 0; of two frames only those name their items alike whose sequence numbers agree in the lower half.
+constexpr std::uint64_t item_name(std::uint32_t frame, std::uint32_t item) {
+  return (std::uint64_t{frame} << 32 | item) + 1;
+}
+
+/// How a worker sleeps: whom it must be woken by, and how.
+enum Asleep : std::uint32_t {
+  not_asleep = 0,
+  asleep_on_futex = 1,          ///< on the word itself, for anything new
+  asleep_in_loop = 2,           ///< in an event loop that watches the bell; it must hear of `stop`
+  asleep_in_loop_for_room = 3,  ///< also of what was read and taken
 };
 
 /// Written by the worker.
@@ -57,7 +83,7 @@ struct alignas(64) WorkerWords {
   std::atomic<std::uint64_t> result_bytes{0};
   /// Frames that it has done with: their memory is free again. Stored before the last result of the frame is published.
   std::atomic<std::uint64_t> frames_passed{0};
-  /// 1 while it sleeps, or is about to; a futex.
+  /// An `Asleep`, while it sleeps or is about to.
   alignas(64) std::atomic<std::uint32_t> asleep{0};
   /// Private resident memory that it has taken since its start, in bytes, as it found after one of its latest calls.
   alignas(64) std::atomic<std::uint64_t> memory{0};
@@ -103,6 +129,7 @@ struct ResultFrame {
     value,            ///< the item returned
     error,            ///< the item threw
     arguments_taken,  ///< the item has copied its arguments: their memory is free again
+    streamed,         ///< a value of the stream that the item is; the item goes on
   };
   Kind kind;
   std::uint16_t in_arena;

@@ -46,10 +46,13 @@ TaskSender::TaskSender()
     throw std::system_error(errno, std::generic_category(), "socketpair");
   socket_ = Descriptor(ends[0]);
   workers_socket_ = Descriptor(ends[1]);
+  loop_bell_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!loop_bell_) throw std::system_error(errno, std::generic_category(), "eventfd");
 }
 
-std::array<int, 4> TaskSender::worker_descriptors() const {
-  return {workers_task_file_.get(), result_file_.descriptor(), doorbell_.get(), workers_socket_.get()};
+std::array<int, 5> TaskSender::worker_descriptors() const {
+  return {workers_task_file_.get(), result_file_.descriptor(), doorbell_.get(), workers_socket_.get(),
+          loop_bell_.get()};
 }
 
 void TaskSender::worker_has_them() {
@@ -131,12 +134,24 @@ std::uint64_t TaskSender::publish(const Function& function, std::uint32_t items,
   return sequence;
 }
 
-void TaskSender::wake_worker() {
+/// Wakes it if it sleeps on its futex, or in its loop as `from_loop` says, or in its loop for more than that.
+void TaskSender::wake_worker(Asleep from_loop) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   std::atomic<std::uint32_t>& asleep = worker().asleep;
-  if (asleep.load(std::memory_order_relaxed) == 0) return;
-  asleep.store(0, std::memory_order_relaxed);
-  futex_wake(asleep, 1);
+  const std::uint32_t how = asleep.load(std::memory_order_relaxed);
+  if (how == not_asleep) return;
+  const bool loop = how == asleep_in_loop || how == asleep_in_loop_for_room;
+  if (loop && (from_loop == not_asleep || how < from_loop)) return;
+  asleep.store(not_asleep, std::memory_order_relaxed);
+  if (!loop) {
+    futex_wake(asleep, 1);
+    return;
+  }
+  const std::uint64_t one = 1;
+  while (::write(loop_bell_.get(), &one, sizeof one) < 0) {
+    if (errno == EAGAIN) return;  // it was rung more often than can be counted
+    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "ringing the bell of a worker's loop");
+  }
 }
 
 Claim& TaskSender::claim(std::uint64_t frame) const noexcept {
@@ -217,7 +232,7 @@ bool TaskSender::next_result(Result& result) {
       result_bytes_read_ += to_end;
       continue;
     }
-    if (frame.kind > ResultFrame::arguments_taken) Reader::fail("a result of no known kind");
+    if (frame.kind > ResultFrame::streamed) Reader::fail("a result of no known kind");
     std::size_t size = sizeof frame;
     if (frame.in_arena) {
       result.message = large_message(frame);
@@ -228,6 +243,10 @@ bool TaskSender::next_result(Result& result) {
       std::memcpy(scratch_.get(), ring + position + sizeof frame, static_cast<std::size_t>(frame.message_size));
       result.message = {scratch_.get(), static_cast<std::size_t>(frame.message_size)};
     }
+    if (frame.kind == ResultFrame::streamed)
+      count_value(result.message.size());
+    else if (frame.kind != ResultFrame::arguments_taken)
+      end_stream();
     result.kind = frame.kind;
     result.frame = frame.frame;
     result.item = frame.item;
@@ -238,6 +257,35 @@ bool TaskSender::next_result(Result& result) {
     ++results_read_;
     return true;
   }
+}
+
+/// One more value of a stream was read.
+void TaskSender::count_value(std::uint64_t bytes) {
+  if (values_read_.count - values_told_.count >= stream_window_values ||
+      values_read_.bytes - values_told_.bytes >= stream_window_bytes)
+    Reader::fail("a stream's value beyond its credit");
+  ++values_read_.count;
+  values_read_.bytes += bytes;
+}
+
+void TaskSender::end_stream() noexcept {
+  if (values_told_.count == values_read_.count) return;
+  values_told_ = values_taken_ = values_read_;
+  parent().value_bytes_taken.store(values_told_.bytes, std::memory_order_relaxed);
+  parent().values_taken.store(values_told_.count, std::memory_order_release);  // `results_done` wakes the worker
+}
+
+void TaskSender::values_taken(std::uint64_t values, std::uint64_t bytes) {
+  values_taken_.count += values;
+  values_taken_.bytes += bytes;
+  // Not for each: a worker that waits for room would wake up for one value at a time.
+  if (values_taken_.count - values_told_.count < stream_window_values / 4 &&
+      values_taken_.bytes - values_told_.bytes < stream_window_bytes / 4)
+    return;
+  values_told_ = values_taken_;
+  parent().value_bytes_taken.store(values_told_.bytes, std::memory_order_relaxed);
+  parent().values_taken.store(values_told_.count, std::memory_order_release);
+  wake_worker(asleep_in_loop_for_room);
 }
 
 std::span<const std::byte> TaskSender::large_message(const ResultFrame& result) {
@@ -275,7 +323,7 @@ void TaskSender::results_done() {
   parent().results_read.store(results_read_, std::memory_order_relaxed);
   parent().frames_released.store(first_frame_, std::memory_order_relaxed);
   parent().result_bytes_read.store(result_bytes_read_, std::memory_order_release);
-  wake_worker();
+  wake_worker(asleep_in_loop_for_room);
 }
 
 bool TaskSender::sleep_until_result(std::uint64_t results) noexcept {
@@ -287,6 +335,11 @@ bool TaskSender::sleep_until_result(std::uint64_t results) noexcept {
 }
 
 void TaskSender::awake() noexcept { parent().sleep.store(0, std::memory_order_relaxed); }
+
+void TaskSender::request_stop(std::uint64_t frame, std::uint32_t item) {
+  parent().stop.store(item_name(static_cast<std::uint32_t>(frame), item), std::memory_order_release);
+  wake_worker(asleep_in_loop);
+}
 
 void TaskSender::tell_to_leave() {
   parent().leave.store(1, std::memory_order_release);

@@ -25,7 +25,7 @@ class TaskSender {
   TaskSender();
 
   /// What the worker's `TaskReceiver` is made from, in this order. `worker_has_them` closes those that only it needs.
-  std::array<int, 4> worker_descriptors() const;
+  std::array<int, 5> worker_descriptors() const;
   void worker_has_them();
 
   /// What the worker is to know; before it is started.
@@ -89,6 +89,9 @@ class TaskSender {
   bool next_result(Result& result);
   /// Tells the worker what has been read.
   void results_done();
+  /// The consumer of the stream that the worker executes has taken values, of so many bytes. The worker hears of it
+  /// once it is worth that.
+  void values_taken(std::uint64_t values, std::uint64_t bytes);
   /// How many results have been read in all.
   std::uint64_t results_read() const noexcept { return results_read_; }
 
@@ -102,6 +105,8 @@ class TaskSender {
   bool sleep_until_result(std::uint64_t results) noexcept;
   void awake() noexcept;
 
+  /// Asks an item that is a coroutine to end.
+  void request_stop(std::uint64_t frame, std::uint32_t item);
   /// The worker leaves when it has no further frame.
   void tell_to_leave();
 
@@ -128,13 +133,15 @@ class TaskSender {
     return frames_[static_cast<std::size_t>(sequence - first_frame_)];
   }
   std::size_t contiguous_room() const noexcept;
-  void wake_worker();
+  void wake_worker(Asleep from_loop = not_asleep);
+  void count_value(std::uint64_t bytes);
+  void end_stream() noexcept;
   std::span<const std::byte> large_message(const ResultFrame& result);
   void receive_descriptors(std::uint32_t count, std::vector<Descriptor>& into);
 
   MemoryFile task_file_, result_file_;
   Mapping tasks_, results_;
-  Descriptor doorbell_, socket_, workers_socket_, workers_task_file_;
+  Descriptor doorbell_, socket_, workers_socket_, workers_task_file_, loop_bell_;
   Arena arena_;
   Message message_;
 
@@ -151,6 +158,11 @@ class TaskSender {
   std::uint64_t result_bytes_read_ = 0;
   std::uint64_t results_read_ = 0;
   bool told_results_ = true;
+  // Values of streams: those that were read, were taken, and of which the worker was told that they were.
+  struct Values {
+    std::uint64_t count = 0, bytes = 0;
+  };
+  Values values_read_, values_taken_, values_told_;
   std::uint64_t sleeps_ = 0;
 };
 

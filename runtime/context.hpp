@@ -71,6 +71,12 @@ class Context : public Link<Context> {
   void cancel() noexcept;
   bool cancelled() const noexcept { return cancelled_; }
 
+  /// For the root of a loop that is used again: all that was below it has ended.
+  void renew() noexcept {
+    cancelled_ = false;
+    stop_source_.reset();
+  }
+
   std::stop_token stop_token();
 
   const char* name() const noexcept { return name_; }

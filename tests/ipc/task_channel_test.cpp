@@ -50,8 +50,8 @@ struct Channel {
 
  private:
   TaskReceiver make_receiver() {
-    std::array<int, 4> given;
-    const std::array<int, 4> own = sender.worker_descriptors();
+    std::array<int, 5> given;
+    const std::array<int, 5> own = sender.worker_descriptors();
     for (std::size_t i = 0; i < given.size(); ++i) given[i] = ::fcntl(own[i], F_DUPFD_CLOEXEC, 0);
     sender.worker_has_them();
     return TaskReceiver(given);
