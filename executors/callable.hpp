@@ -136,6 +136,7 @@ struct RemoteCall<F, std::tuple<P...>> {
     std::tuple<P...> arguments{ipc::decode<P>(call.arguments)...};
     call.arguments.finish();
     if constexpr (!(ipc::is_view_v<P> || ...)) call.arguments_taken();
+    call.begin();
     const auto invoke = [&]() -> Returned { return std::apply(std::move(function), std::move(arguments)); };
     if constexpr (is_stream<std::remove_cvref_t<Returned>>)
       call.loop().run([&] { return send_values(call, invoke()); });

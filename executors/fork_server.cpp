@@ -1,3 +1,4 @@
+#include <cofork/executors/early_fork_server.hpp>
 #include <cofork/executors/fork_server.hpp>
 
 #include <poll.h>
@@ -8,7 +9,9 @@
 #include <uv.h>
 
 #include <cerrno>
+#include <cofork/executors/fork_advice.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
+#include <cofork/runtime/errors.hpp>
 #include <csignal>
 #include <deque>
 #include <limits>
@@ -94,12 +97,22 @@ void kill_group(int pidfd) {
   send_signal(pidfd, SIGKILL, 0);  // for older kernels, which refuse the first
 }
 
+TemplateProcess make_template(WorkerMain worker_main, std::string_view name, StartMethod method) {
+  if (method != StartMethod::fork) {
+    if (auto early = ask_early_fork_server(worker_main, name)) return std::move(*early);
+    if (method == StartMethod::forkserver)
+      throw InvalidStateError("the fork server has ended: call cofork::fork_server::start() again");
+    advise_about_size();
+  }
+  return start_template_process(worker_main, name);
+}
+
 }  // namespace
 
 class ForkServer::State {
  public:
-  State(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name)
-      : State(loop, events, start_template_process(worker_main, name)) {
+  State(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name, StartMethod method)
+      : State(loop, events, make_template(worker_main, name, method)) {
     control_ = Watch(loop, server_.control.get(), this,
                      [](uv_poll_t* handle, int, int) { static_cast<State*>(handle->data)->on_control(); });
     death_ = Watch(loop, server_.pidfd.get(), this,
@@ -300,7 +313,7 @@ class ForkServer::State {
   void bury_template() {
     if (!server_.pidfd.valid()) return;
     // ECHILD if the program ignores SIGCHLD or waits for any child: it is gone in any case.
-    while (::waitpid(server_.pid, nullptr, WNOHANG) < 0 && errno == EINTR) {
+    while (server_.is_child && ::waitpid(server_.pid, nullptr, WNOHANG) < 0 && errno == EINTR) {
     }
     server_.pidfd.reset();
     outbox_.clear();
@@ -324,8 +337,9 @@ class ForkServer::State {
   Watch death_;    // of the template, later of a worker
 };
 
-ForkServer::ForkServer(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name)
-    : state_(std::make_unique<State>(loop, events, worker_main, name)) {}
+ForkServer::ForkServer(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name,
+                       StartMethod method)
+    : state_(std::make_unique<State>(loop, events, worker_main, name, method)) {}
 
 ForkServer::~ForkServer() = default;
 

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <cofork/executors/options.hpp>
 #include <cofork/executors/template_process.hpp>
 #include <cstdint>
 #include <memory>
@@ -45,8 +46,10 @@ class ForkServer {
     ~Events() = default;
   };
 
-  /// Flushes stdio and forks the template. `events` must outlive the server. Throws std::system_error.
-  ForkServer(uv_loop_s* loop, Events& events, WorkerMain worker_main, std::string_view name);
+  /// Gets a template: flushes stdio and forks it, or asks the early fork server for it. `events` must outlive the
+  /// server. Throws std::system_error, and InvalidStateError if there is no early fork server and `method` insists.
+  ForkServer(uv_loop_s* loop, Events& events, WorkerMain worker_main, std::string_view name,
+             StartMethod method = StartMethod::fork);
   ForkServer(const ForkServer&) = delete;
   ForkServer& operator=(const ForkServer&) = delete;
 

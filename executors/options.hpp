@@ -10,18 +10,27 @@ namespace cofork {
 
 /// Where the workers of a pool come from.
 enum class StartMethod {
-  automatic,   ///< whatever suits; at present as `fork`
-  fork,        ///< a template process that the pool forks from this one when it is first used
-  forkserver,  ///< as `fork`
+  /// As `forkserver` where `fork_server::start()` was called, otherwise as `fork`, with advice on stderr, once, if this
+  /// process has other threads or more than a gibibyte of memory at that time.
+  automatic,
+  /// A template process that the pool forks from this one when it is first used.
+  fork,
+  /// A template process that the process forks which `fork_server::start()` has forked; `InvalidStateError` at the
+  /// first
+  /// use if there is none.
+  forkserver,
 };
 
 struct PoolOptions {
-  /// Worker processes at most; 0 means `available_parallelism()`. They are started when they are needed.
+  /// Worker processes at most; 0 means `available_parallelism()`, and in a worker of another pool its equal share of
+  /// what that pool had, at least 1. They are started when they are needed.
   unsigned max_workers = 0;
   /// A worker is replaced after so many tasks; 0: never.
   unsigned max_tasks_per_child = 0;
   StartMethod start_method = StartMethod::automatic;
-  /// Not supported yet: `std::invalid_argument` unless 0.
+  /// A worker is replaced when it has more resident memory than this, in bytes, after a task; 0: never. What counts is
+  /// its private memory (anonymous pages, neither shared nor of files) beyond what it had at its start, so nothing of
+  /// what it was forked with. It is measured at most once in a millisecond, and what it has not begun goes to others.
   std::size_t max_rss_per_child = 0;
   /// Between SIGTERM and SIGKILL when a running task is stopped; 0 means one second.
   std::chrono::nanoseconds grace{};
@@ -29,6 +38,9 @@ struct PoolOptions {
   std::string_view name{};
   /// Starts all workers at once, in the constructor, for which a loop must be running.
   bool prestart = false;
+  /// A worker that had nothing to do for so long leaves, down to none; 0: never. The template stays, so that a worker
+  /// that is started later finds what the others found.
+  std::chrono::nanoseconds idle_timeout{};
 };
 
 struct SubmitOptions {
@@ -41,9 +53,13 @@ struct SubmitOptions {
   unsigned retries = 0;
   /// For messages; empty means the function's own name.
   std::string_view name{};
-  /// Not supported yet: `std::invalid_argument` unless 0.
+  /// Bytes of private memory that the call may take on top of what its worker has then; 0: no limit. Beyond it
+  /// allocations fail, in C++ with `std::bad_alloc`. A task with this limit or the next runs in a worker of its own,
+  /// one of the pool's, that is fresh and leaves after it; and what the task starts has the same limits, each for
+  /// itself.
   std::size_t memory_limit = 0;
-  /// Not supported yet: `std::invalid_argument` unless 0.
+  /// Processor time that the call may take; 0: no limit. At its end the worker gets SIGXCPU, which kills it
+  /// (`WorkerDied`, exit code `-SIGXCPU`), and a second later SIGKILL.
   std::chrono::seconds cpu_limit{};
   /// Higher ones start first; within one the order of submission is the order of starting.
   int priority = 0;

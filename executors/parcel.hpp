@@ -20,6 +20,7 @@ class Parcel final : public RefCounted, public QueueEntry {
   Filled fill(ipc::TaskSender::Message& message, std::uint32_t items) override;
   void drop(const std::exception_ptr& error) noexcept override;
   const FunctionStatistics& expectation() const noexcept override { return *statistics_; }
+  bool needs_own_worker() const noexcept override { return flags_ & ipc::TaskFrame::limited; }
   std::size_t pending() const noexcept override { return count_; }
 
  private:

@@ -9,9 +9,6 @@ namespace cofork::detail {
 
 namespace {
 
-// An idle worker that was told to leave, and does not, is killed.
-constexpr std::chrono::seconds time_to_leave{2};
-
 /// Waits until a pool has ended. Cancelling it ends the wait; the pool goes on closing.
 class EndAwaiter {
  public:
@@ -68,6 +65,7 @@ void PoolCore::finish_closing() {
     closed_ = true;
     nap_.stop();
     retry_.stop();
+    idle_.stop();
     tidy_.stop();
     server_.reset();
     Link<LoopResource>& link = *this;

@@ -1,7 +1,8 @@
 #include <algorithm>
-#include <cofork/executors/parallelism.hpp>
+#include <cofork/executors/early_fork_server.hpp>
 #include <cofork/executors/parcel.hpp>
 #include <cofork/executors/pool_core.hpp>
+#include <cofork/executors/pool_nesting.hpp>
 #include <cofork/runtime/errors.hpp>
 #include <stdexcept>
 #include <utility>
@@ -20,15 +21,17 @@ constexpr std::uint32_t most_items = 65536;
 }  // namespace
 
 PoolCore::PoolCore(const PoolOptions& options)
-    : parallelism_(available_parallelism()),
+    : parallelism_(cpu_share()),
       max_workers_(options.max_workers != 0 ? options.max_workers : parallelism_),
       max_tasks_per_child_(options.max_tasks_per_child),
+      max_rss_per_child_(options.max_rss_per_child),
+      idle_timeout_(options.idle_timeout),
+      start_method_(options.start_method),
       grace_(options.grace.count() != 0 ? options.grace : default_grace),
       name_(options.name.empty() ? "cofork-worker" : options.name) {
   if (options.grace.count() < 0) throw std::invalid_argument("PoolOptions::grace is negative");
-  if (options.max_rss_per_child != 0)
-    throw std::invalid_argument("PoolOptions::max_rss_per_child is not supported yet");
-  nap_.core = retry_.core = tidy_.core = this;
+  if (idle_timeout_.count() < 0) throw std::invalid_argument("PoolOptions::idle_timeout is negative");
+  nap_.core = retry_.core = idle_.core = tidy_.core = this;
 }
 
 void PoolCore::check_open() {
@@ -41,6 +44,9 @@ void PoolCore::bind() {
   Loop& current = Loop::current();
   if (loop_ == &current) return;
   if (loop_) throw std::logic_error("a pool belongs to the loop on which it was first used");
+  check_pool_depth();
+  if (start_method_ == StartMethod::forkserver && !fork_server::running())
+    throw InvalidStateError("StartMethod::forkserver: call cofork::fork_server::start() first, at the top of main");
   loop_ = &current;
   loop_->resources().push_back(*this);
 }
@@ -56,6 +62,7 @@ QueueEntry* PoolCore::front() noexcept {
 void PoolCore::enqueue(QueueEntry& entry) {
   entry.add_reference();
   queue_[entry.priority].push_back(entry);
+  if (!scheduling_) make_way(entry.priority);
   schedule();
 }
 
@@ -131,6 +138,7 @@ void PoolCore::send(PoolWorker& worker, Filled filled) {
   if (piece.belongs_to_worker()) return watch_outstanding();
   lowest_priority_ = std::min(lowest_priority_, piece.limits.priority);
   worker.tasks_sent += filled.items;
+  worker.dedicated = piece.limits.resources.any();
   if (timed && deadline_after(piece.limits.timeout) < worker.deadline_at) watch_deadline(worker);
   if (!worker.retiring && worker.has_more()) start_nap();
   retire_if_used_up(worker);
@@ -194,7 +202,7 @@ void PoolCore::schedule() {
   scheduling_ = true;
   if ((broken_ || closed_) && (front() || !open_inputs_.empty())) drop_all(broken_ ? broken() : nullptr);
   while (QueueEntry* entry = front()) {
-    PoolWorker* worker = choose_worker(entry->expectation());
+    PoolWorker* worker = choose_worker(*entry);
     if (!worker) break;
     send_next(*worker, *entry);
   }
@@ -208,16 +216,17 @@ void PoolCore::rebalance() {
     if (!idle.idle() || idle.condemned || idle.retiring) continue;
     PoolWorker* victim = nullptr;
     for (PoolWorker& worker : workers_)
-      if (!worker.condemned && worker.expected >= worth_moving && (!victim || worker.expected > victim->expected))
+      if (!worker.condemned && !worker.dedicated && worker.expected >= worth_moving &&
+          (!victim || worker.expected > victim->expected))
         victim = &worker;
     if (!victim || !give_half(*victim)) return;
     while (QueueEntry* entry = front()) {
-      if (!has_room(idle, entry->expectation())) break;
+      if (entry->needs_own_worker() || !has_room(idle, entry->expectation())) break;
       send_next(idle, *entry);
     }
     // The idle one is full: what is left goes back to where there is room.
     while (QueueEntry* entry = front()) {
-      PoolWorker* worker = choose_worker(entry->expectation());
+      PoolWorker* worker = choose_worker(*entry);
       if (!worker) return;
       send_next(*worker, *entry);
     }

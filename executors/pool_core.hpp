@@ -4,6 +4,7 @@
 #include <cofork/executors/fork_server.hpp>
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/pool_worker.hpp>
+#include <cofork/executors/respawn_brake.hpp>
 #include <cofork/executors/work.hpp>
 #include <cofork/runtime/context.hpp>
 #include <cofork/runtime/intrusive_ptr.hpp>
@@ -21,6 +22,9 @@
 #include <vector>
 
 namespace cofork::detail {
+
+/// An idle worker that was told to leave, and does not, is killed.
+inline constexpr std::chrono::seconds time_to_leave{2};
 
 /// Shared by the pool and by every future and stream that it made; they outlive its end.
 class PoolCore final : public RefCounted, private Poller, private LoopResource, private ForkServer::Events {
@@ -69,6 +73,8 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   // For the pool itself.
 
   void prestart();
+  /// How many workers there may be from now on.
+  void resize(unsigned max_workers);
   /// No further work is accepted.
   void close(bool cancel_pending);
   void stop_workers(int signal);
@@ -105,6 +111,8 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   bool can_start_worker() const noexcept;
   bool has_room(PoolWorker& worker, const FunctionStatistics& expectation) const noexcept;
   PoolWorker* choose_worker(const FunctionStatistics& expectation);
+  PoolWorker* choose_worker(const QueueEntry& entry);
+  PoolWorker* fresh_worker();
   void make_way(int priority);
   void rebalance();
   bool give_half(PoolWorker& victim);
@@ -114,6 +122,11 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   PoolWorker* find_worker(std::uint64_t id) noexcept;
   void send_initializer(PoolWorker& worker);
   void retire_if_used_up(PoolWorker& worker);
+  void retire(PoolWorker& worker);
+  void retire_if_too_large(PoolWorker& worker);
+  void worker_idles(PoolWorker& worker);
+  void retire_idle();
+  void pause_starts(std::chrono::nanoseconds pause);
   void condemn(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace);
   void ask_to_stop(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace);
   void end_stop(PoolWorker& worker, Piece& piece, std::uint32_t item);
@@ -147,8 +160,11 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   bool has_outstanding() const noexcept;
 
   const unsigned parallelism_;
-  const unsigned max_workers_;
+  unsigned max_workers_;
   const unsigned max_tasks_per_child_;
+  const std::size_t max_rss_per_child_;
+  const std::chrono::nanoseconds idle_timeout_;
+  const StartMethod start_method_;
   const std::chrono::nanoseconds grace_;
   const std::string name_;
   MakeInitializer make_initializer_;
@@ -164,6 +180,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   std::uint64_t next_worker_id_ = 1;
   unsigned failed_starts_ = 0;  // since the last worker that proved itself
   std::exception_ptr first_failure_;
+  RespawnBrake brake_;
   bool broken_ = false;
   bool closing_ = false;   // no further work is accepted
   bool stopping_ = false;  // and what was accepted is cancelled
@@ -177,7 +194,9 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   };
   PoolTimer nap_;    // results may be waiting that nobody rang for, or tasks behind one that takes long
   PoolTimer retry_;  // before the next worker is started after a failure
-  PoolTimer tidy_;   // gives back memory that large messages left
+  Clock::time_point retry_at_;
+  PoolTimer idle_;  // until a worker has been idle for too long
+  PoolTimer tidy_;  // gives back memory that large messages left
 };
 
 }  // namespace cofork::detail

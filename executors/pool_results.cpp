@@ -78,6 +78,8 @@ bool PoolCore::drain(PoolWorker& worker) {
     worker.pop_frame();
   }
   if (any) worker.sender.results_done();
+  if (any && max_rss_per_child_ != 0) retire_if_too_large(worker);
+  if (any && worker.idle()) worker_idles(worker);
   if (any && worker.sender.holds_idle_memory() && !tidy_.active()) {
     tidy_.start(Clock::now() + keep_warm, [](Timer& timer) noexcept {
       for (PoolWorker& owner : static_cast<PoolTimer&>(timer).core->workers_)
@@ -120,7 +122,9 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
   try {
     if (result.kind == ipc::ResultFrame::value) {
       piece.value(item, reader);
-      if (!piece.belongs_to_worker()) ++stats_.completed;
+      if (piece.belongs_to_worker()) return;
+      ++stats_.completed;
+      brake_.success();
       return;
     }
     piece.failed(item, decode_exception(reader));

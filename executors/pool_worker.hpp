@@ -86,12 +86,14 @@ class PoolWorker {
   std::uint64_t tasks_sent = 0;
   bool proven = false;      // its initializer has succeeded, or there is none and it was started
   bool retiring = false;    // gets no further work, and leaves after what it has
+  bool dedicated = false;   // to one task, and retiring
   bool condemned = false;   // is being killed
   unsigned quiet_naps = 0;  // so many naps without a result: it rings for each, and gets nothing further
   std::uint64_t results_at_nap = no_nap;
   StopReason stop_reason = StopReason::none;  // of the item it executes
   std::exception_ptr broke_protocol;          // and is condemned for that
   int signal_when_started = 0;
+  Clock::time_point idle_since;    // if the pool has an idle timeout
   std::exception_ptr start_error;  // what its initializer threw
 
   struct WorkerTimer : Timer {

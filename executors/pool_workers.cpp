@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cofork/executors/parcel.hpp>
 #include <cofork/executors/pool_core.hpp>
+#include <cofork/executors/pool_limits.hpp>
+#include <cofork/executors/pool_nesting.hpp>
 #include <cofork/executors/worker_main.hpp>
 #include <cofork/runtime/errors.hpp>
 #include <csignal>
@@ -67,10 +69,13 @@ PoolWorker* PoolCore::start_worker() {
   PoolWorker* worker = nullptr;
   try {
     if (!server_)
-      server_ = std::make_unique<ForkServer>(loop_->uv(), static_cast<ForkServer::Events&>(*this), &worker_main, name_);
+      server_ = std::make_unique<ForkServer>(loop_->uv(), static_cast<ForkServer::Events&>(*this), &worker_main, name_,
+                                             start_method_);
     worker = &workers_.emplace_back(*this, next_worker_id_++);
     worker->doorbell =
         DescriptorWatch(loop_->uv(), worker->sender.doorbell(), [worker] { worker->sender.clear_doorbell(); });
+    worker->sender.introduce(
+        {worker->id, max_rss_per_child_, pool_depth() + 1, std::max(1u, parallelism_ / max_workers_)});
     if (make_initializer_) send_initializer(*worker);
     server_->start(worker->id, worker->sender.worker_descriptors());
     worker->sender.worker_has_them();
@@ -93,6 +98,7 @@ void PoolCore::worker_started(std::uint64_t id, pid_t pid) {
   if (!worker) return;
   worker->pid = pid;
   if (!make_initializer_) worker_proven(*worker);
+  if (worker->idle()) worker_idles(*worker);
   if (worker->signal_when_started != 0) server_->signal(id, worker->signal_when_started);
 }
 
@@ -152,11 +158,7 @@ void PoolCore::start_failed(std::exception_ptr error) {
     drop_all(broken());
     return;
   }
-  retry_.start(Clock::now() + pause_after_failure, [](Timer& timer) noexcept {
-    const IntrusivePtr<PoolCore> core(static_cast<PoolTimer&>(timer).core);
-    core->schedule();
-    core->complete_ended();
-  });
+  pause_starts(pause_after_failure);
 }
 
 std::exception_ptr PoolCore::broken() const {
@@ -174,7 +176,8 @@ std::exception_ptr PoolCore::broken() const {
 }
 
 void PoolCore::retire_if_used_up(PoolWorker& worker) {
-  if (max_tasks_per_child_ == 0 || worker.retiring || worker.tasks_sent < max_tasks_per_child_) return;
+  const bool used_up = max_tasks_per_child_ != 0 && worker.tasks_sent >= max_tasks_per_child_;
+  if (worker.retiring || (!used_up && !worker.dedicated)) return;
   worker.retiring = true;
   worker.sender.tell_to_leave();
 }
@@ -336,7 +339,10 @@ void PoolCore::bury(PoolWorker& worker, const WorkerExit* exit) {
   take_back_all(worker, suspect);
   end_executing_item(worker, exit);
   const bool asked_to_leave = worker.retiring && exit && exit_code(exit) == 0;
-  if (worker.stop_reason == StopReason::none && !asked_to_leave) ++stats_.workers_died;
+  if (worker.stop_reason == StopReason::none && !asked_to_leave) {
+    ++stats_.workers_died;
+    if (const auto pause = brake_.died(Clock::now()); pause.count() > 0 && !closed_) pause_starts(pause);
+  }
   for (InFlight& frame : worker.in_flight)
     if (frame.piece && frame.piece->in_worker == &worker) frame.piece->in_worker = nullptr;
   workers_.remove_if([&](PoolWorker& w) { return &w == &worker; });
@@ -367,7 +373,8 @@ void PoolCore::end_executing_item(PoolWorker& worker, const WorkerExit* exit) {
         ++stats_.failed;
         continue;
       }
-      const std::string what = describe_end(worker.pid, exit) + " while it executed " + piece.name();
+      const std::string what = describe_end(worker.pid, exit) + " while it executed " + piece.name() +
+                               limit_note(piece.limits.resources, exit);
       piece.failed(item, std::make_exception_ptr(WorkerDied(what, worker.pid, exit_code(exit), piece.name())));
       ++stats_.failed;
     }

@@ -39,13 +39,17 @@ struct Applied<F, Tuple<A...>> {
 /// first used, standard input at /dev/null, default signal handling and no descriptor but 0, 1 and 2, and leads a
 /// process group of its own. What a task leaves in memory the worker's next task finds there.
 ///
+/// A worker may make a pool itself, up to ten pools deep; at the first use of a deeper one there is `Error`. When more
+/// than 100 workers die within a second, and no task succeeds meanwhile, the pool pauses before it starts others, longer
+/// after each death, up to half a second.
+///
 /// Exceptions of the standard library's and this library's types arrive as themselves, others as `RemoteError`.
 ///
 /// Use it from the thread of one loop: that on which it is first used; it must not be moved. It outlives neither that
 /// loop nor itself: what is still running then is cancelled, as by the destructor.
 class ProcessPoolExecutor {
  public:
-  /// With as many workers as can run in parallel.
+  /// With as many workers as can run in parallel (see `PoolOptions::max_workers`).
   ProcessPoolExecutor() : ProcessPoolExecutor(PoolOptions{}) {}
   /// `std::invalid_argument` for 0.
   explicit ProcessPoolExecutor(unsigned max_workers);
@@ -156,6 +160,11 @@ class ProcessPoolExecutor {
   /// and running futures end with `CancelledError`, the running ones when their worker has died.
   void terminate_workers();
   void kill_workers();
+
+  /// From now on there are `max_workers` workers at most. If they are more, those with the least to do leave when they have
+  /// ended the call that they execute; if they may be more, they are started as soon as there is work for them.
+  /// `std::invalid_argument` for 0, `InvalidStateError` after `shutdown`.
+  void resize(unsigned max_workers) { core_->resize(max_workers); }
 
   PoolStats stats() const { return core_->stats(); }
   /// Of the workers that are running.

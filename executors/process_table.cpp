@@ -89,6 +89,12 @@ void ProcessTable::become(std::string name, std::string numbers, bool daemonic) 
   was_forked();
 }
 
+void ProcessTable::become_pool_worker(std::uint64_t number) {
+  std::string numbers = std::to_string(number);
+  if (!numbers_.empty()) numbers = numbers_ + ':' + numbers;
+  become("ForkPoolWorker-" + numbers, numbers, false);
+}
+
 ProcessInfo ProcessTable::current() {
   const auto guard = lock();
   return {name_, pid_};

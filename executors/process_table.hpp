@@ -5,6 +5,7 @@
 
 #include <cofork/executors/process_child.hpp>
 #include <cofork/executors/process_info.hpp>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -27,6 +28,8 @@ class ProcessTable {
   std::string next_numbers();
   /// In a child that was forked from a process of the library: this is what it is.
   void become(std::string name, std::string numbers, bool daemonic);
+  /// The same for the worker of a pool with this number.
+  void become_pool_worker(std::uint64_t number);
 
   /// A child that is about to be forked. What it needs is allocated, so that nothing fails once it runs.
   class Entry {

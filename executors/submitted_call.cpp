@@ -8,9 +8,8 @@ SubmittedWork::SubmittedWork(IntrusivePtr<PoolCore> core, const SubmitOptions& o
     : core_(std::move(core)), function_(function), future_(future), name_(options.name) {
   if (options.timeout.count() < 0) throw std::invalid_argument("SubmitOptions::timeout is negative");
   if (options.grace.count() < 0) throw std::invalid_argument("SubmitOptions::grace is negative");
-  if (options.memory_limit != 0) throw std::invalid_argument("SubmitOptions::memory_limit is not supported yet");
-  if (options.cpu_limit.count() != 0) throw std::invalid_argument("SubmitOptions::cpu_limit is not supported yet");
-  limits = {options.timeout, options.grace, options.retries, options.priority};
+  if (options.cpu_limit.count() < 0) throw std::invalid_argument("SubmitOptions::cpu_limit is negative");
+  limits = {options.timeout, options.grace, options.retries, options.priority, {options.memory_limit, options.cpu_limit}};
   priority = options.priority;
   statistics = &core_->statistics(function_key);
 }
@@ -36,8 +35,10 @@ void SubmittedWork::complete() noexcept {
 
 Filled SubmittedWork::fill(ipc::TaskSender::Message& message, std::uint32_t) {
   try {
+    const bool limited = limits.resources.any();
+    if (limited) message.value(limits.resources);
     encode_held(message);
-    return {IntrusivePtr<Piece>(this), function_, 1, 0, 0};
+    return {IntrusivePtr<Piece>(this), function_, 1, limited ? ipc::TaskFrame::limited : ipc::TaskFrame::none, 0};
   } catch (...) {
     failed(0, std::current_exception());
     core_->ended(IntrusivePtr<Piece>(this));

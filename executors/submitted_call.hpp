@@ -27,12 +27,13 @@ class SubmittedWork : public Piece, public QueueEntry {
   Filled fill(ipc::TaskSender::Message& message, std::uint32_t items) override;
   void drop(const std::exception_ptr& error) noexcept override;
   const FunctionStatistics& expectation() const noexcept override { return *statistics; }
+  bool needs_own_worker() const noexcept override { return limits.resources.any(); }
 
   /// Encoded and sent at once where a worker can take it, queued otherwise.
   template <class Encode, class Hold>
   void submit(Encode encode, Hold hold) {
     core_->count_submitted(1);
-    PoolWorker* worker = core_->worker_for_now(*statistics, priority);
+    PoolWorker* worker = needs_own_worker() ? nullptr : core_->worker_for_now(*statistics, priority);
     if (!worker) {
       hold();
       core_->enqueue(*this);

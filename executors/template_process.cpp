@@ -5,16 +5,15 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cofork/executors/after_fork.hpp>
+#include <cofork/executors/fork_advice.hpp>
 #include <cofork/executors/function_id.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
 #include <csignal>
@@ -34,14 +33,6 @@ namespace {
 using ipc::Descriptor;
 
 constexpr int parent_death_signal = SIGTERM;
-
-#if defined(__SANITIZE_THREAD__)
-constexpr bool has_hidden_thread = true;
-#elif defined(__has_feature)
-constexpr bool has_hidden_thread = __has_feature(thread_sanitizer);
-#else
-constexpr bool has_hidden_thread = false;
-#endif
 
 Descriptor open_pidfd(pid_t pid) { return Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
 
@@ -219,25 +210,13 @@ class Template {
   std::deque<std::pair<TemplateReport, Descriptor>> outbox_;
 };
 
+}  // namespace
+
 [[noreturn]] void run_template(int control, pid_t parent, WorkerMain worker_main, const char* name) noexcept {
   enter_child({.parent = parent, .death_signal = parent_death_signal, .descriptors = std::span(&control, 1)});
   ::prctl(PR_SET_NAME, name);
   Template(control, parent, worker_main).run();
 }
-
-void warn_about_threads() {
-  static std::atomic<bool> warned = false;
-  struct stat tasks = {};
-  if (has_hidden_thread || ::stat("/proc/self/task", &tasks) < 0) return;
-  const auto threads = static_cast<unsigned long>(tasks.st_nlink) - 2;  // one link for each beside . and ..
-  if (threads <= 1 || threads > tasks.st_nlink || warned.exchange(true)) return;
-  std::fprintf(stderr,
-               "cofork: %lu threads were running when a pool forked its workers' template; locks that others held stay "
-               "locked in the workers. Create the pool before starting threads.\n",
-               threads);
-}
-
-}  // namespace
 
 TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name) {
   warn_about_threads();

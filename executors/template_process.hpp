@@ -42,10 +42,15 @@ struct TemplateProcess {
   pid_t pid;
   ipc::Descriptor pidfd;
   ipc::Descriptor control;  ///< A SOCK_SEQPACKET socket, one struct from above per message.
+  bool is_child = true;     ///< Of this process, which reaps it.
 };
 
 /// Forks the template from the calling process. `name` (15 bytes of it) becomes the name of the template and its
 /// workers. If other threads are running, says so on stderr, once per process. Throws std::system_error.
 TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name);
+
+/// What the template does, in a process that `parent` has just forked for it with all signals blocked. `control` is its
+/// end of the socket.
+[[noreturn]] void run_template(int control, pid_t parent, WorkerMain worker_main, const char* name) noexcept;
 
 }  // namespace cofork::detail

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cofork/executors/resource_limits.hpp>
 #include <cofork/ipc/reader.hpp>
 #include <cofork/ipc/task_sender.hpp>
 #include <cofork/runtime/intrusive_list.hpp>
@@ -34,6 +35,7 @@ struct TaskLimits {
   std::chrono::nanoseconds grace{};
   unsigned retries = 0;
   int priority = 0;
+  ResourceLimits resources{};  // if there are any, it runs in a worker of its own
 };
 
 /// One or more calls of one function that travel to a worker together. Its owner counts the references to it.
@@ -112,6 +114,8 @@ class QueueEntry : public Link<QueueEntry> {
   /// The pool closes: what was not sent is cancelled, or fails with `error`. The entry has left the queue.
   virtual void drop(const std::exception_ptr& error) noexcept = 0;
   virtual const FunctionStatistics& expectation() const noexcept = 0;
+  /// Whether it needs a worker that has done nothing before, and does nothing after.
+  virtual bool needs_own_worker() const noexcept { return false; }
   virtual std::size_t pending() const noexcept { return 1; }
 
   int priority = 0;

@@ -2,8 +2,10 @@
 #include <cofork/executors/after_fork.hpp>
 #include <cofork/executors/exception_codec.hpp>
 #include <cofork/executors/function_id.hpp>
+#include <cofork/executors/pool_nesting.hpp>
 #include <cofork/executors/worker_loop.hpp>
 #include <cofork/executors/worker_main.hpp>
+#include <cofork/executors/worker_memory.hpp>
 #include <cofork/ipc/large_memory.hpp>
 #include <cofork/ipc/task_receiver.hpp>
 #include <cstdio>
@@ -81,6 +83,7 @@ class Items {
     reader.in_place(begin - aligned);
     Call call(reader, receiver, loop, frame_, item);
     try {
+      if (frame_.header.flags & ipc::TaskFrame::limited) call.limits = reader.value<ResourceLimits>();
       const auto function = reinterpret_cast<CallFunction>(resolve({frame_.header.module, frame_.header.offset}));
       function(call);
       call.finish_result();
@@ -104,6 +107,7 @@ bool run_frame(ipc::TaskReceiver& receiver, WorkerLoop& loop, ipc::TaskReceiver:
   while (const std::optional<std::uint32_t> item = receiver.claim(frame, begun_at)) {
     const ipc::ResultFrame::Kind kind = items.run_next(receiver, loop, *item);
     const std::int64_t ended_at = now();
+    report_memory(receiver, ended_at);
     // Before its last result, so that whoever has read that knows that the frame's memory is free.
     const bool last = *item + 1 == frame.header.items;
     if (last) receiver.pass(frame);
@@ -123,6 +127,8 @@ void worker_main(std::span<const int> descriptors) {
   ipc::keep_freed_memory(freed_memory_kept);
   try {
     ipc::TaskReceiver receiver(descriptors);
+    become_pool_worker(receiver.settings());
+    watch_memory(receiver);
     WorkerLoop loop(receiver);
     std::int64_t time = 0;
     while (std::optional<ipc::TaskReceiver::Frame> frame = receiver.next_frame())

@@ -1,6 +1,7 @@
 // What a worker process does: receives calls, makes them, and sends what they gave.
 #pragma once
 
+#include <cofork/executors/resource_limits.hpp>
 #include <cofork/ipc/reader.hpp>
 #include <cofork/ipc/writer.hpp>
 #include <span>
@@ -15,6 +16,11 @@ class WorkerCall {
   explicit WorkerCall(ipc::Reader& reader) noexcept : arguments(reader) {}
 
   ipc::Reader& arguments;
+  ResourceLimits limits;
+  /// The function is called next.
+  void begin() {
+    if (limits.any()) limit_resources(limits);
+  }
   /// The arguments were copied: the memory they came in is not looked at any more.
   virtual void arguments_taken() = 0;
   /// Where to write the result; once, after the call.

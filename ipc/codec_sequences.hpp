@@ -19,11 +19,17 @@ template <class T>
 inline constexpr std::size_t block_alignment = alignof(T) < ipc::message_alignment ? alignof(T)
                                                                                    : ipc::message_alignment;
 
+/// What stands before a block of `n` elements.
+template <class T>
+void encode_block_head(Writer& writer, std::size_t n) {
+  writer.size(n);
+  if constexpr (alignof(T) > 1) writer.align(block_alignment<T>);
+}
+
 /// A length, and then the elements as one aligned block.
 template <class T>
 void encode_block(Writer& writer, const T* elements, std::size_t n) {
-  writer.size(n);
-  if constexpr (alignof(T) > 1) writer.align(block_alignment<T>);
+  encode_block_head<T>(writer, n);
   writer.bytes(elements, n * sizeof(T));
 }
 

@@ -1,11 +1,11 @@
-// What all queues share: encoding into them, decoding from them, waiting for them.
+// What all queues share: putting, taking and waiting.
 #pragma once
 
 #include <chrono>
 #include <cofork/ipc/blocking.hpp>
-#include <cofork/ipc/codec.hpp>
 #include <cofork/ipc/handle.hpp>
 #include <cofork/ipc/monitor_wait.hpp>
+#include <cofork/ipc/queue_message.hpp>
 #include <cofork/ipc/queue_state.hpp>
 #include <cofork/runtime/task.hpp>
 #include <cstddef>
@@ -20,59 +20,13 @@ namespace detail {
 
 using Timeout = std::optional<std::chrono::nanoseconds>;
 
-/// A message in a packet: after the room for its number.
-template <class T>
-struct Packed {
-  T value;
-};
-
-/// Encodes one message after the other into the same memory, unless it grew too large. Not for keeping: the next
-/// message of this thread overwrites it.
-class ThreadsWriter {
- public:
-  ThreadsWriter();
-  ThreadsWriter(const ThreadsWriter&) = delete;
-  ThreadsWriter& operator=(const ThreadsWriter&) = delete;
-  ~ThreadsWriter();
-
-  ipc::BufferWriter& operator*() const noexcept { return *writer_; }
-
- private:
-  std::unique_ptr<ipc::BufferWriter> writer_;
-};
-
-/// Encoded as it lies in memory.
-template <class T>
-inline constexpr bool is_copied_whole = is_bytes<T>() && kind_of<T>() != Kind::custom;
-/// Nothing in it can be a descriptor. More types hold none, but it takes a look at a message to know.
-template <class T>
-inline constexpr bool surely_without_descriptors = is_bytes<T>();
-
-inline QueueItem encoded_item(const QueueState& queue, ipc::Writer& writer) {
-  if (writer.descriptors().empty()) return {writer.message(), nullptr};
-  return {{}, queue.packet_of(writer)};
-}
-
-/// A message that waits for room.
-template <class T>
-class WaitingItem {
- public:
-  WaitingItem(const QueueState& queue, const T& value) {
-    ipc::encode(writer_, value);
-    item_ = encoded_item(queue, writer_);
-  }
-  QueueItem& operator*() noexcept { return item_; }
-
- private:
-  ipc::BufferWriter writer_;
-  QueueItem item_;
-};
-
 template <class T>
 QueuePut put_now(QueueState& queue, const T& value) {
   if constexpr (is_copied_whole<T>) {
-    QueueItem item{std::as_bytes(std::span(&value, 1)), nullptr};
+    QueueItem item{.bytes = std::as_bytes(std::span(&value, 1)), .more = {}, .packet = nullptr};
     return queue.try_put(item);
+  } else if constexpr (is_block<T>) {
+    return queue.try_put(*BlockItem<T>(value));
   } else {
     const ThreadsWriter writer;
     ipc::encode(*writer, value);
@@ -85,10 +39,19 @@ template <class T>
 QueueTake take_now(QueueState& queue, std::optional<T>& to) {
   static_assert(!ipc::is_view_v<T>, "a view would outlive the message that it is decoded from: put what owns");
   QueueTaken taken;
+  if constexpr (is_block<T> && QueueLog::copies_blocks) {
+    taken.decode = &decode_message<T>;
+    taken.value = &to;
+  }
   const QueueTake result = queue.try_take(taken);
-  if (result != QueueTake::done) return result;
+  if (result != QueueTake::done) {
+    to.reset();
+    return result;
+  }
   if (taken.packet) {
     to.emplace(taken.packet->decode<Packed<T>>().value);
+  } else if (taken.decoded) {
+    if (taken.error) std::rethrow_exception(taken.error);
   } else {
     ipc::Reader reader(taken.bytes);
     to.emplace(ipc::decode<T>(reader));
@@ -210,14 +173,5 @@ class QueueAccess {
 };
 
 }  // namespace detail
-
-template <class T>
-struct Codec<detail::Packed<T>> : detail::OwnCodec<T> {
-  static void encode(ipc::Writer&, const detail::Packed<T>&) = delete;
-  static detail::Packed<T> decode(ipc::Reader& reader) {
-    reader.in_place(detail::packet_id_room);
-    return {ipc::decode<T>(reader)};
-  }
-};
 
 }  // namespace cofork

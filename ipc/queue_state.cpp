@@ -205,7 +205,7 @@ QueuePut QueueState::try_put(QueueItem& item) {
       see_head();
       if (ordinal - get(shared.ordinal_seen) >= shared.maxsize) return QueuePut::full;
     }
-    const std::size_t size = item.packet ? sizeof(PacketId) : item.bytes.size();
+    const std::size_t size = item.packet ? sizeof(PacketId) : item.bytes.size() + item.more.size();
     if (size > LogRecord::largest) throw std::length_error("message too large");
     const std::uint64_t units = LogRecord::units(size);
     // With one more, for what comes next.
@@ -214,9 +214,10 @@ QueuePut QueueState::try_put(QueueItem& item) {
     if (item.packet) {
       PacketId id{at.number()};
       if (!send(item, id)) return QueuePut::full;
-      log_.write_bytes(at, std::as_bytes(std::span(&id, 1)));
+      log_.write_bytes(at, 0, std::as_bytes(std::span(&id, 1)));
     } else {
-      log_.write_bytes(at, item.bytes);
+      log_.write_bytes(at, 0, item.bytes);
+      if (!item.more.empty()) log_.write_bytes(at, item.bytes.size(), item.more);
     }
     log_.set_kind_and_size(at, LogRecord::pack(item.packet ? LogRecord::ticket : LogRecord::message, size));
     const LogPosition next = at.plus(units);

@@ -9,6 +9,7 @@
 #include <cofork/ipc/queue_log.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -51,11 +52,19 @@ struct QueueMemory {
 /// A message that is to be put: its bytes, or the packet that holds them if descriptors go with them.
 struct QueueItem {
   std::span<const std::byte> bytes;
+  std::span<const std::byte> more;  ///< what follows them, if they are a multiple of 8
   OutgoingMessagePtr packet;
 };
 
 /// A message that was taken.
 struct QueueTaken {
+  /// Makes the value of a message where it lies, so that it need not be copied before; null to have the bytes. Others
+  /// may be writing there: then it makes anything, or throws, and is called again for the next message.
+  void (*decode)(void* value, std::span<const std::byte> message) = nullptr;
+  void* value = nullptr;
+  std::exception_ptr error;  ///< of `decode`, for a message that is no such value
+  bool decoded = false;      ///< or failed to be
+
   std::span<const std::byte> bytes;
   std::unique_ptr<IncomingMessage> packet;  ///< instead of the bytes
   alignas(ipc::message_alignment) std::byte small[192];
@@ -140,6 +149,7 @@ class QueueState final : public Monitor {
 
   void give_back() noexcept;
   bool read_message(LogPosition at, const LogRecord& record, LogPosition tail, QueueTaken& taken);
+  bool decode_in_place(LogPosition at, std::span<const std::byte> message, QueueTaken& taken);
   bool receive_packet(LogPosition ticket, QueueTaken& taken);
   QueueTake take_any(QueueTaken& taken);
   /// Moves the head past what was taken, or past a ticket whose packet is gone.

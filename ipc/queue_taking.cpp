@@ -89,13 +89,30 @@ bool QueueState::read_message(LogPosition at, const LogRecord& record, LogPositi
   }
   const auto length = static_cast<std::size_t>(size);
   std::byte* to = taken.small;
+  taken.decoded = false;
   if (length > sizeof taken.small) {
+    if (taken.decode)
+      if (const std::byte* const message = log_.bytes_in_place(at, length))
+        return decode_in_place(at, {message, length}, taken);
     if (taken.large.capacity() < length + sizeof(std::uint64_t))
       taken.large = MessageBlock(std::max(length + sizeof(std::uint64_t), smallest_block));
     to = taken.large.data();
   }
   log_.read_bytes(at, to, length);
   taken.bytes = {to, length};
+  return true;
+}
+
+bool QueueState::decode_in_place(LogPosition at, std::span<const std::byte> message, QueueTaken& taken) {
+  taken.error = nullptr;
+  try {
+    taken.decode(taken.value, message);
+  } catch (...) {
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (head() != at) return false;
+    taken.error = std::current_exception();
+  }
+  taken.decoded = true;
   return true;
 }
 

@@ -22,6 +22,10 @@ class TaskReceiver {
   /// `descriptors` as `TaskSender::worker_descriptors` lists them; they are the receiver's from now on.
   explicit TaskReceiver(std::span<const int> descriptors);
 
+  const WorkerSettings& settings() const noexcept { return parent().settings; }
+  /// What `TaskSender::worker_memory` gives, from the next result on.
+  void report_memory(std::uint64_t bytes) noexcept { worker().memory.store(bytes, std::memory_order_relaxed); }
+
   struct Frame {
     TaskFrame header;
     std::uint64_t sequence;

@@ -31,6 +31,14 @@ inline constexpr std::size_t max_frames = 1024;
 inline constexpr std::uint64_t stream_window_values = 256;
 inline constexpr std::uint64_t stream_window_bytes = 1024 * 1024;
 
+/// What a worker is told before it begins.
+struct WorkerSettings {
+  std::uint64_t number = 0;       ///< Of the worker, in its pool.
+  std::uint64_t max_memory = 0;   ///< Above this, in bytes, `WorkerWords::memory` matters; 0: it is not measured.
+  std::uint32_t depth = 0;        ///< Pools that are around it, its own included.
+  std::uint32_t parallelism = 0;  ///< The CPUs that are its share.
+};
+
 /// Written by the parent.
 struct alignas(64) ParentWords {
   /// Frames published.
@@ -52,6 +60,8 @@ struct alignas(64) ParentWords {
   /// is read, all of its values count as taken.
   std::atomic<std::uint64_t> values_taken{0};
   std::atomic<std::uint64_t> value_bytes_taken{0};
+  /// Not changed once the worker is started.
+  WorkerSettings settings;
 };
 
 /// Never 0; of two frames only those name their items alike whose sequence numbers agree in the lower half.
@@ -75,6 +85,8 @@ struct alignas(64) WorkerWords {
   std::atomic<std::uint64_t> frames_passed{0};
   /// An `Asleep`, while it sleeps or is about to.
   alignas(64) std::atomic<std::uint32_t> asleep{0};
+  /// Private resident memory that it has taken since its start, in bytes, as it found after one of its latest calls.
+  alignas(64) std::atomic<std::uint64_t> memory{0};
 };
 
 /// For each frame, at its sequence number modulo `max_frames`.
@@ -91,8 +103,10 @@ struct Claim {
 
 /// Begins a frame in the task ring, 64-byte aligned; a message that is inline follows.
 struct alignas(64) TaskFrame {
-  enum Flags : std::uint32_t { none = 0, wrap = 1, in_arena = 2, chunk = 4, initializer = 8 };
-  std::uint32_t flags;  ///< `wrap`: nothing here, the next frame is at the start of the ring
+  enum Flags : std::uint32_t { none = 0, wrap = 1, in_arena = 2, chunk = 4, initializer = 8, limited = 256 };
+  /// `wrap`: nothing here, the next frame is at the start of the ring; `limited`: what the call may use of the machine
+  /// comes before its function.
+  std::uint32_t flags;
   std::uint32_t items;
   std::uint32_t first_offset;  ///< of the first item in the message
   std::uint32_t descriptors;   ///< that come by the socket for this frame

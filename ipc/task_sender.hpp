@@ -28,6 +28,9 @@ class TaskSender {
   std::array<int, 5> worker_descriptors() const;
   void worker_has_them();
 
+  /// What the worker is to know; before it is started.
+  void introduce(const WorkerSettings& settings) noexcept { parent().settings = settings; }
+
   /// Becomes readable when the worker rings.
   int doorbell() const { return doorbell_.get(); }
   void clear_doorbell() noexcept;
@@ -91,6 +94,9 @@ class TaskSender {
   void values_taken(std::uint64_t values, std::uint64_t bytes);
   /// How many results have been read in all.
   std::uint64_t results_read() const noexcept { return results_read_; }
+
+  /// Private resident memory that the worker has taken since its start, in bytes, as it says; 0 if it does not measure.
+  std::uint64_t worker_memory() const noexcept { return worker().memory.load(std::memory_order_relaxed); }
 
   // Sleeping.
 

@@ -28,6 +28,17 @@
 
 namespace connection_test {
 
+/// The errno of the std::system_error that `function` throws; 0 if it throws none.
+template <class F>
+int error_of(F function) {
+  try {
+    function();
+  } catch (const std::system_error& error) {
+    return error.code().value();
+  }
+  return 0;
+}
+
 /// A forked child that runs a function, and has those of the library's handles that the function has captured by value;
 /// everything else is closed in it. Killed and reaped by the destructor.
 class Child {

@@ -1,4 +1,4 @@
-#include <cofork/ipc/queue_base.hpp>
+#include <cofork/ipc/queue_message.hpp>
 
 namespace cofork::detail {
 
