@@ -45,7 +45,8 @@ struct PoolOptions {
 
 struct SubmitOptions {
   /// How long the task may execute; 0: for ever. At the deadline its worker is stopped (SIGTERM, after `grace` SIGKILL)
-  /// and replaced, and the future ends with `TimeoutError`.
+  /// and replaced, and the future ends with `TimeoutError`. A coroutine is cancelled instead, and its worker replaced
+  /// only if it has not ended after `grace`.
   std::chrono::nanoseconds timeout{};
   /// 0 means the pool's.
   std::chrono::nanoseconds grace{};

@@ -34,14 +34,20 @@ struct Applied<F, Tuple<A...>> {
 ///
 /// It runs function pointers and captureless lambdas (or other empty function objects). Arguments and results travel by
 /// their codec (`ipc/codec.hpp`), each argument converted to the type of its parameter; a parameter of type
-/// `std::span<const T>` or `std::string_view` reads its argument in place. A function that returns `Task<R>` is run on
-/// a loop of its own in the worker. A worker starts with a copy of this process's memory as it was when the pool was
+/// `std::span<const T>` or `std::string_view` reads its argument in place.
+///
+/// A function that returns `Task<R>` is run on the worker's loop, which is made for the first such task and kept. What
+/// the task leaves spawned is cancelled and awaited, as at the end of `run`. To stop such a task (`kill`, a timeout, a
+/// cancelled awaiter, a map that is closed) is to cancel its coroutine; its worker is killed only if that has not ended
+/// after the grace. A function that returns `Stream<R>`: see `submit`.
+///
+/// A worker starts with a copy of this process's memory as it was when the pool was
 /// first used, standard input at /dev/null, default signal handling and no descriptor but 0, 1 and 2, and leads a
 /// process group of its own. What a task leaves in memory the worker's next task finds there.
 ///
 /// A worker may make a pool itself, up to ten pools deep; at the first use of a deeper one there is `Error`. When more
-/// than 100 workers die within a second, and no task succeeds meanwhile, the pool pauses before it starts others, longer
-/// after each death, up to half a second.
+/// than 100 workers die within a second, and no task succeeds meanwhile, the pool pauses before it starts others,
+/// longer after each death, up to half a second.
 ///
 /// Exceptions of the standard library's and this library's types arrive as themselves, others as `RemoteError`.
 ///
@@ -76,6 +82,14 @@ class ProcessPoolExecutor {
 
   /// Runs `function(arguments...)` in a worker. Throws `InvalidStateError` after `shutdown`, `BrokenProcessPool` if no
   /// worker can be started, `std::logic_error` without a loop; an argument that cannot be encoded fails the future.
+  ///
+  /// It returns a `Future<R>`, also for a function that returns a `Task<R>`. For one that returns a `Stream<R>` it
+  /// returns a `Stream<R>`, whose values arrive as the worker makes them: in order, and then its end or its exception.
+  /// The worker is at most 256 values ahead of the consumer, and waits when it is 1 MiB ahead. Closing or dropping the
+  /// stream ends the task, as `kill` ends that of a future; a cancelled `next()` loses no value. If the task is stopped
+  /// or its worker dies, that is told after the values that arrived before: `TimeoutError` (its `timeout` includes the
+  /// waiting for the consumer), `WorkerDied`, or `CancelledError` with the pool's end. It is run again, by `retries`,
+  /// only until a value was given to the consumer. `shutdown` waits for the streams that were not closed.
   template <class F, class... A>
   requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
   auto submit(F function, A&&... arguments) {
@@ -161,8 +175,8 @@ class ProcessPoolExecutor {
   void terminate_workers();
   void kill_workers();
 
-  /// From now on there are `max_workers` workers at most. If they are more, those with the least to do leave when they have
-  /// ended the call that they execute; if they may be more, they are started as soon as there is work for them.
+  /// From now on there are `max_workers` workers at most. If they are more, those with the least to do leave when they
+  /// have ended the call that they execute; if they may be more, they are started as soon as there is work for them.
   /// `std::invalid_argument` for 0, `InvalidStateError` after `shutdown`.
   void resize(unsigned max_workers) { core_->resize(max_workers); }
 

@@ -170,7 +170,8 @@ class [[nodiscard("dropping a future detaches its work")]] Future {
 
   /// Cancels the work unless it is done or a worker already executes it; then false. True again for a cancelled one.
   bool cancel() { return state().cancel(); }
-  /// Cancels it even when a worker executes it: the worker is killed and replaced. True unless the work was done.
+  /// Cancels it even when a worker executes it: the worker is killed and replaced, unless the task is a coroutine that
+  /// ends when it is cancelled. True unless the work was done.
   bool kill() { return state().kill(); }
 
   bool cancelled() const { return state().cancelled(); }

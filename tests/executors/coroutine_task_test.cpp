@@ -310,6 +310,40 @@ TEST_CASE("map calls coroutines, stops them one by one, and keeps the workers") 
   });
 }
 
+TEST_CASE("a coroutine task may have a pool of its own, which ends with it") {
+  Shared shared;
+  cofork::run([&]() -> Task<> {
+    ProcessPoolExecutor pool({.max_workers = 1, .grace = 10s});
+    const pid_t worker = co_await pool.submit(own_pid);
+    const auto nested = [](int x) -> Task<int> {
+      ProcessPoolExecutor inner(1);
+      auto never = inner.submit(never_end, 1);
+      auto result = inner.submit({.priority = 1}, square, x);
+      while (Shared::at(1) == 0) co_await cofork::sleep(100us);
+      if (x == 0) co_await cofork::sleep(1h);
+      never.kill();
+      co_return co_await result;
+    };
+    for (int round = 0; round < 6; ++round) {
+      shared[1] = 0;
+      auto future = pool.submit(nested, round % 2 * 3);
+      if (round % 2 == 0) {
+        const bool begun = co_await until([&] { return shared[1] == 1; });
+        CHECK(begun);
+        CHECK(future.kill());
+        const bool done = co_await until([&] { return future.done(); });
+        CHECK(done);
+        CHECK(future.cancelled());
+      } else {
+        const int value = co_await future;
+        CHECK(value == 9);
+      }
+    }
+    const pid_t after = co_await pool.submit(own_pid);
+    CHECK(after == worker);
+  });
+}
+
 TEST_CASE("a late request to stop never meets the next task") {
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool({.max_workers = 1, .grace = 10s});
