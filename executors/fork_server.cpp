@@ -98,8 +98,8 @@ void kill_group(int pidfd) {
 
 class ForkServer::State {
  public:
-  State(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name)
-      : State(loop, events, start_template_process(worker_main, name)) {
+  State(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name, const Inheritance* inheritance)
+      : State(loop, events, start_template_process(worker_main, name, inheritance)) {
     control_ = Watch(loop, server_.control.get(), this,
                      [](uv_poll_t* handle, int, int) { static_cast<State*>(handle->data)->on_control(); });
     death_ = Watch(loop, server_.pidfd.get(), this,
@@ -324,8 +324,9 @@ class ForkServer::State {
   Watch death_;    // of the template, later of a worker
 };
 
-ForkServer::ForkServer(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name)
-    : state_(std::make_unique<State>(loop, events, worker_main, name)) {}
+ForkServer::ForkServer(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name,
+                       const Inheritance* inheritance)
+    : state_(std::make_unique<State>(loop, events, worker_main, name, inheritance)) {}
 
 ForkServer::~ForkServer() = default;
 

@@ -46,7 +46,8 @@ class ForkServer {
   };
 
   /// Flushes stdio and forks the template. `events` must outlive the server. Throws std::system_error.
-  ForkServer(uv_loop_s* loop, Events& events, WorkerMain worker_main, std::string_view name);
+  ForkServer(uv_loop_s* loop, Events& events, WorkerMain worker_main, std::string_view name,
+             const Inheritance* inheritance = nullptr);
   ForkServer(const ForkServer&) = delete;
   ForkServer& operator=(const ForkServer&) = delete;
 

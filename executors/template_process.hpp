@@ -9,9 +9,11 @@
 #include <sys/types.h>
 
 #include <cofork/ipc/descriptor.hpp>
+#include <cofork/ipc/handle.hpp>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace cofork::detail {
 
@@ -44,8 +46,16 @@ struct TemplateProcess {
   ipc::Descriptor control;  ///< A SOCK_SEQPACKET socket, one struct from above per message.
 };
 
+/// What a template and all its workers keep of the process that forks it, beside its memory.
+struct Inheritance {
+  HandleStates handles;
+  std::vector<int> descriptors;
+};
+
 /// Forks the template from the calling process. `name` (15 bytes of it) becomes the name of the template and its
-/// workers. If other threads are running, says so on stderr, once per process. Throws std::system_error.
-TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name);
+/// workers. If other threads are running, says so on stderr, once per process; not with an `inheritance`, where that is
+/// the caller's to say. Throws std::system_error.
+TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name,
+                                       const Inheritance* inheritance = nullptr);
 
 }  // namespace cofork::detail
