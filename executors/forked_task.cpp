@@ -59,6 +59,7 @@ void ForkedTask::fork(bool at_once) {
 }
 
 void ForkedTask::listen() {
+  stop_listening();  // libuv takes each descriptor once
   arrival_ = DescriptorWatch(core_->loop_->uv(), child_->socket(), [this] {
     const IntrusivePtr<ForkedTask> alive(this);
     arrived();
