@@ -1,5 +1,6 @@
 #pragma once
 // Everything; each header also stands alone.
+#include <cofork/executors/fork_executor.hpp>
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/parallelism.hpp>
 #include <cofork/executors/process.hpp>
