@@ -7,6 +7,7 @@
 #include <cofork/executors/process_target.hpp>
 #include <cofork/runtime/task.hpp>
 #include <concepts>
+#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -176,7 +177,7 @@ class ForkedMapStream final : public StreamSource<R> {
   }
   void close() noexcept override {
     stream_.close();
-    if (const IntrusivePtr<PoolCore> pool = std::exchange(pool_, {})) pool->stop_workers(9);
+    if (const IntrusivePtr<PoolCore> pool = std::exchange(pool_, {})) pool->stop_workers(SIGKILL);
   }
 
  private:
