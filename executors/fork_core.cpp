@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cofork/executors/after_fork.hpp>
 #include <cofork/executors/fork_core.hpp>
 #include <cofork/executors/running_threads.hpp>
@@ -95,19 +94,21 @@ void ForkCore::child_ended(ForkedTask& task) noexcept {
   if (waited) {
     task.begun_at_ = Clock::now();
     ++executing_;
+    task.unlink();
+    active_.push_back(task);
   }
   task.note_end(*end);
   if (!task.is_stream()) {
     // What was told to stop ends by that, although its child may have come to an end of it by itself.
     if (task.stop_reason_ == StopReason::none) task.receive_one();
     if (task.outcome_ == ForkedTask::Outcome::none && task.stop_reason_ == StopReason::none && task.retries_ > 0) {
-      ++stats_.workers_died;
       --task.retries_;
       task.deadline_.stop();
       task.end_ = DescriptorWatch();
       try {
         task.fork(true);
         ++stats_.workers_started;
+        ++stats_.workers_died;
         return task.begin();
       } catch (...) {
         task.failed(std::current_exception());

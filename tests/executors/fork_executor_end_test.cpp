@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "executors/fork_harness.hpp"
@@ -139,15 +140,25 @@ TEST_CASE("ForkExecutor: a child that is killed before its turn is a dead worker
     ForkExecutor executor(1);
     Future<int> first = executor.submit([] { return wait_at_gate(0, 1); });
     Future<int> second = executor.submit(&square, 2);
+    Future<int> retried = executor.submit({.retries = 1}, &square, 4);
     std::ifstream list("/proc/thread-self/children");
-    pid_t one = 0, other = 0;
-    list >> one >> other;
-    REQUIRE(other != 0);
-    ::kill(std::max(one, other), SIGKILL);
+    std::vector<pid_t> pids;
+    for (pid_t pid = 0; list >> pid;) pids.push_back(pid);
+    REQUIRE(pids.size() == 3);
+    const bool begun = co_await until([&] { return shared[0] == 1; });
+    CHECK(begun);
+    std::sort(pids.begin(), pids.end());
+    ::kill(pids[1], SIGKILL);
+    ::kill(pids[2], SIGKILL);
+    const int value = co_await std::move(retried);
+    CHECK(value == 16);
     const std::string what = co_await thrown_by<cofork::WorkerDied>(std::move(second));
     CHECK(contains(what, "SIGKILL"));
+    CHECK(executor.stats().running == 1);
     shared[1] = 1;
     co_await std::move(first);
+    CHECK(executor.stats().running == 0);
+    CHECK(executor.stats().workers == 0);
   });
 }
 

@@ -189,6 +189,20 @@ TEST_CASE("ForkExecutor: captured handles work in the child, by value and by ref
   });
 }
 
+TEST_CASE("ForkExecutor: files that a program started by exec would have are open in the children") {
+  cofork::run([]() -> Task<> {
+    ForkExecutor executor(1);
+    std::FILE* const file = std::tmpfile();
+    std::fputs("text", file);
+    const long size = co_await executor.submit([&] { return std::ftell(file); });
+    CHECK(size == 4);
+    auto numbers = executor.map([&](int) { return ::fcntl(::fileno(file), F_GETFD); }, std::vector<int>{1});
+    const std::vector<int> flags = co_await std::move(numbers);
+    CHECK(flags == std::vector<int>{0});
+    std::fclose(file);
+  });
+}
+
 TEST_CASE("ForkExecutor: other descriptors are not there") {
   cofork::run([]() -> Task<> {
     const int open = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
