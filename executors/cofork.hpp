@@ -1,6 +1,7 @@
 #pragma once
 // Everything; each header also stands alone.
 #include <cofork/executors/early_fork_server.hpp>
+#include <cofork/executors/fork_executor.hpp>
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/parallelism.hpp>
 #include <cofork/executors/process.hpp>

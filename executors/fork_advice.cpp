@@ -19,6 +19,14 @@ constexpr bool has_hidden_thread = false;
 
 constexpr double gibibyte = 1024.0 * 1024 * 1024;
 
+/// The calling one included; 1 where that cannot be told.
+unsigned long running_threads() {
+  struct stat tasks = {};
+  if (has_hidden_thread || ::stat("/proc/self/task", &tasks) < 0) return 1;
+  // One link for each beside . and ..
+  return tasks.st_nlink > 2 ? static_cast<unsigned long>(tasks.st_nlink) - 2 : 1;
+}
+
 /// The resident memory of this process that a fork would have to copy the page tables of; 0 if that cannot be read.
 double resident_memory() {
   std::FILE* const file = std::fopen("/proc/self/statm", "re");
@@ -33,14 +41,22 @@ double resident_memory() {
 
 void warn_about_threads() {
   static std::atomic<bool> warned = false;
-  struct stat tasks = {};
-  if (has_hidden_thread || ::stat("/proc/self/task", &tasks) < 0) return;
-  const auto threads = static_cast<unsigned long>(tasks.st_nlink) - 2;  // one link for each beside . and ..
-  if (threads <= 1 || threads > tasks.st_nlink || warned.exchange(true)) return;
+  const unsigned long threads = running_threads();
+  if (threads <= 1 || warned.exchange(true)) return;
   std::fprintf(stderr,
                "cofork: %lu threads were running when a process was forked for the workers of pools; locks that others "
                "held stay locked in the workers. Call cofork::fork_server::start() at the top of main, or create the "
                "pool before starting threads.\n",
+               threads);
+}
+
+void warn_about_snapshot_threads() {
+  static std::atomic<bool> warned = false;
+  const unsigned long threads = running_threads();
+  if (threads <= 1 || warned.exchange(true)) return;
+  std::fprintf(stderr,
+               "cofork: %lu threads were running when a ForkExecutor forked this process; locks that others held stay "
+               "locked in its children. Use a ProcessPoolExecutor, or end the threads before.\n",
                threads);
 }
 

@@ -111,8 +111,7 @@ TemplateProcess make_template(WorkerMain worker_main, std::string_view name, Sta
 
 class ForkServer::State {
  public:
-  State(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name, StartMethod method)
-      : State(loop, events, make_template(worker_main, name, method)) {
+  State(uv_loop_t* loop, Events& events, TemplateProcess server) : State(loop, events, std::move(server), Unwatched()) {
     control_ = Watch(loop, server_.control.get(), this,
                      [](uv_poll_t* handle, int, int) { static_cast<State*>(handle->data)->on_control(); });
     death_ = Watch(loop, server_.pidfd.get(), this,
@@ -171,7 +170,8 @@ class ForkServer::State {
     int error = 0;  // why it cannot be sent
   };
 
-  State(uv_loop_t* loop, Events& events, TemplateProcess&& server)
+  struct Unwatched {};
+  State(uv_loop_t* loop, Events& events, TemplateProcess&& server, Unwatched)
       : loop_(loop), events_(events), server_(std::move(server)) {}
 
   // False if the call destroyed this object.
@@ -339,7 +339,11 @@ class ForkServer::State {
 
 ForkServer::ForkServer(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name,
                        StartMethod method)
-    : state_(std::make_unique<State>(loop, events, worker_main, name, method)) {}
+    : state_(std::make_unique<State>(loop, events, make_template(worker_main, name, method))) {}
+
+ForkServer::ForkServer(uv_loop_t* loop, Events& events, WorkerMain worker_main, std::string_view name,
+                       const Inheritance& inheritance)
+    : state_(std::make_unique<State>(loop, events, start_template_process(worker_main, name, &inheritance))) {}
 
 ForkServer::~ForkServer() = default;
 

@@ -50,6 +50,9 @@ class ForkServer {
   /// server. Throws std::system_error, and InvalidStateError if there is no early fork server and `method` insists.
   ForkServer(uv_loop_s* loop, Events& events, WorkerMain worker_main, std::string_view name,
              StartMethod method = StartMethod::fork);
+  /// With a template that is forked from this process now, and keeps what `inheritance` names.
+  ForkServer(uv_loop_s* loop, Events& events, WorkerMain worker_main, std::string_view name,
+             const Inheritance& inheritance);
   ForkServer(const ForkServer&) = delete;
   ForkServer& operator=(const ForkServer&) = delete;
 

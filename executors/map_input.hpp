@@ -63,8 +63,16 @@ class TupleRange : public ZippedRanges<View> {
   }
 };
 
+template <class F, class Tuple>
+struct Applied;
+template <class F, template <class...> class Tuple, class... A>
+struct Applied<F, Tuple<A...>> {
+  using Result = CallResult<F, A...>;
+  using Parameters = detail::Parameters<F, A...>;
+};
+
 template <class R, class F, class Parameters, class Input>
-class RangeMap final : public MapResults<R> {
+class RangeMap : public MapResults<R> {
  public:
   RangeMap(IntrusivePtr<PoolCore> core, const MapOptions& options, F function, Input input)
       : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(),
@@ -115,7 +123,7 @@ class RangeMap final : public MapResults<R> {
 
 /// A map over a stream: a coroutine awaits its values, a few ahead.
 template <class R, class F, class Parameters, class T>
-class StreamMap final : public MapResults<R> {
+class StreamMap : public MapResults<R> {
  public:
   StreamMap(IntrusivePtr<PoolCore> core, const MapOptions& options, F function, Stream<T> input)
       : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(),

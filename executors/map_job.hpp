@@ -33,6 +33,8 @@ class MapJobBase : public RefCounted, public QueueEntry, private OpenInput {
   bool check_next();
   /// After `take_next`.
   void taken();
+  /// Nothing is left to take, or it is closed.
+  bool ended() const noexcept { return at_end(); }
   StreamConsumer consumer;
 
   Filled fill(ipc::TaskSender::Message& message, std::uint32_t items) override;

@@ -35,6 +35,10 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   using MakeInitializer = std::function<ipc::TaskSender::Function(ipc::TaskSender::Message&)>;
   void set_initializer(MakeInitializer make) { make_initializer_ = std::move(make); }
 
+  /// Forks the template now, with an inheritance: the workers are copies of this process as it is at this moment. It is
+  /// not forked again: if that fails, or the template dies, no worker can be started.
+  void fork_snapshot(const Inheritance& inheritance);
+
   // For submit and map.
 
   /// Throws `InvalidStateError` after shutdown, `BrokenProcessPool` when broken; binds the pool to the current loop.
@@ -81,6 +85,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   /// Kills everything at once and waits for that.
   void terminate() noexcept;
   Task<> closed();
+  bool is_closed() const noexcept { return closed_; }
   PoolStats stats() const;
   std::vector<pid_t> worker_pids() const;
   unsigned max_workers() const noexcept { return max_workers_; }
@@ -171,6 +176,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
 
   Loop* loop_ = nullptr;
   std::unique_ptr<ForkServer> server_;
+  std::exception_ptr no_other_server_;  // why there will be none after this one
   std::list<PoolWorker> workers_;
   Queue queue_;
   std::unordered_map<std::uint64_t, FunctionStatistics> statistics_;

@@ -65,9 +65,21 @@ PoolWorker* PoolCore::find_worker(std::uint64_t id) noexcept {
   return worker != workers_.end() ? &*worker : nullptr;
 }
 
+void PoolCore::fork_snapshot(const Inheritance& inheritance) {
+  bind();
+  no_other_server_ = std::make_exception_ptr(Error("the process that held the snapshot died"));
+  try {
+    server_ = std::make_unique<ForkServer>(loop_->uv(), static_cast<ForkServer::Events&>(*this), &worker_main, name_,
+                                           inheritance);
+  } catch (...) {
+    no_other_server_ = std::current_exception();
+  }
+}
+
 PoolWorker* PoolCore::start_worker() {
   PoolWorker* worker = nullptr;
   try {
+    if (!server_ && no_other_server_) std::rethrow_exception(no_other_server_);
     if (!server_)
       server_ = std::make_unique<ForkServer>(loop_->uv(), static_cast<ForkServer::Events&>(*this), &worker_main, name_,
                                              start_method_);

@@ -44,13 +44,6 @@ int run_reporting(Process& process) {
   return EXIT_FAILURE;
 }
 
-void add_once(detail::HandleStates& states, const detail::HandleStates& more) {
-  for (const auto& state : more) {
-    const auto same = [&](const auto& other) { return other.get() == state.get(); };
-    if (std::none_of(states.begin(), states.end(), same)) states.push_back(state);
-  }
-}
-
 }  // namespace
 
 Process::Process() : Process(ProcessOptions()) {}
@@ -143,13 +136,8 @@ detail::HandleStates Process::find_handles() {
   const auto* const base = reinterpret_cast<const std::byte*>(this);
   const auto* const behind = base + sizeof(Process);
   detail::HandleStates handles = detail::handles_within(first, static_cast<std::size_t>(base - first));
-  add_once(handles, detail::handles_within(behind, static_cast<std::size_t>(first + self.size - behind)));
-  if (!target_) return handles;
-  add_once(handles, detail::handles_within(target_->address(), target_->size()));
-  if (!detail::handles_elsewhere(handles)) return handles;
-  const detail::HandleCollector collector;
-  target_->copy_arguments();
-  collector.add_to(handles);
+  detail::add_once(handles, detail::handles_within(behind, static_cast<std::size_t>(first + self.size - behind)));
+  if (target_) detail::add_handles_of(*target_, handles);
   return handles;
 }
 

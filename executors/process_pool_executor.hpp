@@ -19,16 +19,6 @@
 
 namespace cofork {
 
-namespace detail {
-template <class F, class Tuple>
-struct Applied;
-template <class F, template <class...> class Tuple, class... A>
-struct Applied<F, Tuple<A...>> {
-  using Result = CallResult<F, A...>;
-  using Parameters = detail::Parameters<F, A...>;
-};
-}  // namespace detail
-
 /// A pool of persistent worker processes (`concurrent.futures.ProcessPoolExecutor`). A crash, a hang or a leak in a
 /// task stays in its worker: the task's future tells, the worker is replaced, and nobody else notices.
 ///

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cofork/executors/process_target.hpp>
 #include <cstring>
 
@@ -10,6 +11,21 @@ void* ProcessTarget::operator new(std::size_t size, std::align_val_t alignment) 
 void ProcessTarget::operator delete(void* memory, std::size_t size) noexcept { ::operator delete(memory, size); }
 void ProcessTarget::operator delete(void* memory, std::size_t size, std::align_val_t alignment) noexcept {
   ::operator delete(memory, size, alignment);
+}
+
+void add_once(HandleStates& handles, const HandleStates& more) {
+  for (const auto& state : more) {
+    const auto same = [&](const auto& other) { return other.get() == state.get(); };
+    if (std::none_of(handles.begin(), handles.end(), same)) handles.push_back(state);
+  }
+}
+
+void add_handles_of(const ProcessTarget& target, HandleStates& handles) {
+  add_once(handles, handles_within(target.address(), target.size()));
+  if (!handles_elsewhere(handles)) return;
+  const HandleCollector collector;
+  target.copy_arguments();
+  collector.add_to(handles);
 }
 
 }  // namespace cofork::detail

@@ -1,6 +1,7 @@
 // A callable and its arguments, as a Process keeps them until its child calls it.
 #pragma once
 
+#include <cofork/ipc/handle.hpp>
 #include <cofork/runtime/run.hpp>
 #include <cofork/runtime/to_task.hpp>
 #include <cstddef>
@@ -42,6 +43,12 @@ class ProcessTarget {
   const void* address_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Adds to `handles` those that a target was given: in its memory, and in its
+/// arguments. Each once.
+void add_handles_of(const ProcessTarget& target, HandleStates& handles);
+/// Adds `more` to `handles`, each once.
+void add_once(HandleStates& handles, const HandleStates& more);
 
 /// `std::is_copy_constructible` is true for a container of what cannot be copied.
 template <class T>

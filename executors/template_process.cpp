@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <unordered_map>
@@ -36,10 +37,14 @@ constexpr int parent_death_signal = SIGTERM;
 
 Descriptor open_pidfd(pid_t pid) { return Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
 
-[[noreturn]] void run_worker(WorkerMain worker_main, pid_t parent, const std::vector<Descriptor>& given) noexcept {
+[[noreturn]] void run_worker(WorkerMain worker_main, pid_t parent, const std::vector<Descriptor>& given,
+                             std::span<const int> inherited, GivenHandles* handles) noexcept {
   std::vector<int> descriptors(given.size());
   std::transform(given.begin(), given.end(), descriptors.begin(), [](const Descriptor& d) { return d.get(); });
-  enter_child({.parent = parent, .descriptors = descriptors});
+  std::vector<int> kept(descriptors);
+  kept.insert(kept.end(), inherited.begin(), inherited.end());
+  enter_child({.parent = parent, .descriptors = kept});
+  if (handles) handles->in_child();
   isolate_exit();
   unblock_signals();
   worker_main(descriptors);
@@ -49,8 +54,14 @@ Descriptor open_pidfd(pid_t pid) { return Descriptor(static_cast<int>(::syscall(
 // All signals stay blocked here: those that matter are read from a descriptor, and nobody ends it by mistake.
 class Template {
  public:
-  Template(int control, pid_t parent, WorkerMain worker_main)
-      : control_(control), parent_(parent), self_(::getpid()), worker_main_(worker_main) {}
+  Template(int control, pid_t parent, WorkerMain worker_main, const Inheritance* inheritance,
+           std::span<const int> inherited)
+      : control_(control),
+        parent_(parent),
+        self_(::getpid()),
+        worker_main_(worker_main),
+        inheritance_(inheritance),
+        inherited_(inherited) {}
 
   [[noreturn]] void run() noexcept {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -107,9 +118,15 @@ class Template {
     };
     const std::vector<Descriptor> given = std::exchange(received_.descriptors, {});
     if (received_.lost || given.size() != request.value) return fail(EMFILE);
+    std::optional<GivenHandles> handles;
+    try {
+      if (inheritance_) handles.emplace(inheritance_->handles);
+    } catch (const std::system_error& error) {
+      return fail(error.code().value());
+    }
     const pid_t pid = ::fork();
     if (pid < 0) return fail(errno);
-    if (pid == 0) run_worker(worker_main_, self_, given);
+    if (pid == 0) run_worker(worker_main_, self_, given, inherited_, handles ? &*handles : nullptr);
     ::setpgid(pid, pid);  // the worker does it too: who comes first makes the group
     ids_.emplace(pid, request.id);
     pids_.emplace(request.id, pid);
@@ -203,6 +220,8 @@ class Template {
   const pid_t parent_;
   const pid_t self_;
   const WorkerMain worker_main_;
+  const Inheritance* const inheritance_;
+  const std::span<const int> inherited_;
   Descriptor signals_;
   ipc::ReceivedDescriptors received_;
   std::unordered_map<pid_t, std::uint64_t> ids_;
@@ -210,16 +229,25 @@ class Template {
   std::deque<std::pair<TemplateReport, Descriptor>> outbox_;
 };
 
-}  // namespace
-
-[[noreturn]] void run_template(int control, pid_t parent, WorkerMain worker_main, const char* name) noexcept {
-  enter_child({.parent = parent, .death_signal = parent_death_signal, .descriptors = std::span(&control, 1)});
+[[noreturn]] void enter_template(int control, pid_t parent, WorkerMain worker_main, const char* name,
+                                 const Inheritance* inheritance, GivenHandles* handles,
+                                 std::span<const int> inherited) noexcept {
+  std::vector<int> kept(inherited.begin(), inherited.end());
+  kept.push_back(control);
+  enter_child({.parent = parent, .death_signal = parent_death_signal, .descriptors = kept});
+  if (inheritance) handles->in_child();
   ::prctl(PR_SET_NAME, name);
-  Template(control, parent, worker_main).run();
+  Template(control, parent, worker_main, inheritance, inherited).run();
 }
 
-TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name) {
-  warn_about_threads();
+}  // namespace
+
+void run_template(int control, pid_t parent, WorkerMain worker_main, const char* name) noexcept {
+  enter_template(control, parent, worker_main, name, nullptr, nullptr, {});
+}
+
+TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name, const Inheritance* inheritance) {
+  if (!inheritance) warn_about_threads();
   remember_modules();
   flush_standard_streams();
 
@@ -234,12 +262,17 @@ TemplateProcess start_template_process(WorkerMain worker_main, std::string_view 
   std::array<char, 16> short_name = {};
   name.copy(short_name.data(), short_name.size() - 1);
 
+  GivenHandles handles(inheritance ? inheritance->handles : HandleStates());
+  std::vector<int> inherited = handles.descriptors();
+  if (inheritance) inherited.insert(inherited.end(), inheritance->descriptors.begin(), inheritance->descriptors.end());
+
   const pid_t parent = ::getpid();
   pid_t pid = -1;
   {
     const SignalsBlocked blocked;
     pid = ::fork();
-    if (pid == 0) run_template(theirs.get(), parent, worker_main, short_name.data());
+    if (pid == 0)
+      enter_template(theirs.get(), parent, worker_main, short_name.data(), inheritance, &handles, inherited);
   }
   if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
 

@@ -9,9 +9,11 @@
 #include <sys/types.h>
 
 #include <cofork/ipc/descriptor.hpp>
+#include <cofork/ipc/handle.hpp>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace cofork::detail {
 
@@ -45,9 +47,17 @@ struct TemplateProcess {
   bool is_child = true;     ///< Of this process, which reaps it.
 };
 
+/// What a template and all its workers keep of the process that forks it, beside its memory.
+struct Inheritance {
+  HandleStates handles;
+  std::vector<int> descriptors;
+};
+
 /// Forks the template from the calling process. `name` (15 bytes of it) becomes the name of the template and its
-/// workers. If other threads are running, says so on stderr, once per process. Throws std::system_error.
-TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name);
+/// workers. If other threads are running, says so on stderr, once per process; not with an `inheritance`, where that is
+/// the caller's to say. Throws std::system_error.
+TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name,
+                                       const Inheritance* inheritance = nullptr);
 
 /// What the template does, in a process that `parent` has just forked for it with all signals blocked. `control` is its
 /// end of the socket.

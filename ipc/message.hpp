@@ -123,6 +123,8 @@ class IncomingMessage {
 
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
 
+  /// A reader of the whole message, which must outlive it. Once.
+  ipc::Reader reader() { return ipc::Reader(bytes_, descriptors_); }
   /// The value, once. DecodeError if the message holds anything else.
   template <class T>
   T decode() {

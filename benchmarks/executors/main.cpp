@@ -1,0 +1,8 @@
+// executors [--quick] [--rounds N] [snapshot_map]
+//
+// The other executors beside what one would write by hand, and beside the peers. See README.md in the folder above.
+#include "measurements.hpp"
+
+int main(int argc, char** argv) {
+  return bench::run_program(argc, argv, {{"snapshot_map", bench::measure_snapshot_map}});
+}

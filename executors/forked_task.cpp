@@ -1,0 +1,160 @@
+// The life of one task of a ForkExecutor.
+#include <sys/wait.h>
+
+#include <cofork/executors/exception_codec.hpp>
+#include <cofork/executors/fork_core.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+
+namespace cofork::detail {
+
+namespace {
+constexpr std::chrono::seconds default_grace{1};
+
+int exit_code(const ForkedChild::End& end) {
+  if (!end.status_known) return -SIGKILL;
+  return WIFSIGNALED(end.status) ? -WTERMSIG(end.status) : WEXITSTATUS(end.status);
+}
+
+std::string describe_end(pid_t pid, const ForkedChild::End& end) {
+  std::string text = "worker " + std::to_string(pid);
+  if (!end.status_known) return text + " ended, and was reaped by somebody else";
+  if (!WIFSIGNALED(end.status)) return text + " exited with status " + std::to_string(WEXITSTATUS(end.status));
+  const int number = WTERMSIG(end.status);
+  const char* const abbreviation = ::sigabbrev_np(number);
+  text += " was killed by ";
+  return text + (abbreviation ? std::string("SIG") + abbreviation : "signal " + std::to_string(number));
+}
+
+std::chrono::nanoseconds duration_of(const timeval& time) {
+  return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
+}
+}  // namespace
+
+ForkedTask::ForkedTask(IntrusivePtr<ForkCore> core, const SubmitOptions& options, std::unique_ptr<ForkedBody> body,
+                       const std::string& function_name)
+    : core_(std::move(core)),
+      body_(std::move(body)),
+      name_(options.name.empty() ? function_name : std::string(options.name)),
+      timeout_(options.timeout),
+      grace_(options.grace.count() != 0 ? options.grace : default_grace),
+      limits_{options.memory_limit, options.cpu_limit},
+      priority_(options.priority),
+      retries_(options.retries) {
+  if (options.timeout.count() < 0) throw std::invalid_argument("SubmitOptions::timeout is negative");
+  if (options.grace.count() < 0) throw std::invalid_argument("SubmitOptions::grace is negative");
+  if (options.cpu_limit.count() < 0) throw std::invalid_argument("SubmitOptions::cpu_limit is negative");
+  deadline_.task = kill_.task = this;
+}
+
+ForkedTask::~ForkedTask() = default;
+
+void ForkedTask::fork(bool at_once) {
+  auto child = std::make_unique<ForkedChild>(*body_, limits_, at_once);
+  end_ = DescriptorWatch(core_->loop_->uv(), child->pidfd(), [this] { core_->child_ended(*this); });
+  child_ = std::move(child);
+  if (retries_ == 0) body_.reset();
+}
+
+void ForkedTask::listen() {
+  stop_listening();  // libuv takes each descriptor once
+  arrival_ = DescriptorWatch(core_->loop_->uv(), child_->socket(), [this] {
+    const IntrusivePtr<ForkedTask> alive(this);
+    arrived();
+  });
+}
+
+void ForkedTask::begin() noexcept {
+  phase_ = Phase::executing;
+  begun_at_ = Clock::now();
+  if (timeout_.count() == 0) return;
+  deadline_.start(deadline_after(timeout_),
+                  [](Timer& timer) noexcept { static_cast<TaskTimer&>(timer).task->stop_for(StopReason::timeout); });
+}
+
+void ForkedTask::stop_for(StopReason reason) noexcept {
+  if (stop_reason_ != StopReason::none) return;
+  stop_reason_ = reason;
+  deadline_.stop();
+  child_->signal(SIGTERM);
+  kill_.start(deadline_after(grace_),
+              [](Timer& timer) noexcept { static_cast<TaskTimer&>(timer).task->child_->signal(SIGKILL); });
+}
+
+bool ForkedTask::cancel_waiting() noexcept {
+  if (!waiting()) return false;
+  core_->discard(*this);
+  return true;
+}
+
+bool ForkedTask::stop() noexcept {
+  if (cancel_waiting()) return true;
+  if (!executing()) return false;
+  stop_for(StopReason::cancelled);
+  return true;
+}
+
+MessageSocket::Received ForkedTask::receive_one() noexcept {
+  if (!child_) return MessageSocket::Received::ended;
+  IncomingMessage message;
+  try {
+    const MessageSocket::Received received = child_->receive(message);
+    if (received != MessageSocket::Received::done) return received;
+    ipc::Reader reader = message.reader();
+    const auto kind = reader.value<std::uint8_t>();
+    switch (static_cast<ForkedMessage>(kind)) {
+      case ForkedMessage::value:
+        this->received(reader);
+        reader.finish();
+        if (!is_stream()) set_outcome(Outcome::value);
+        return received;
+      case ForkedMessage::end:
+        reader.finish();
+        set_outcome(Outcome::value);
+        return received;
+      case ForkedMessage::error: {
+        const std::exception_ptr error = decode_exception(reader);
+        reader.finish();
+        failed(error);
+        return received;
+      }
+    }
+    ipc::Reader::fail("of an unknown kind");
+  } catch (...) {
+    failed(std::current_exception());
+  }
+  return MessageSocket::Received::done;
+}
+
+void ForkedTask::note_end(const ForkedChild::End& end) noexcept {
+  end_of_child_ = end;
+  TaskUsage usage;
+  usage.pid = child_->pid();
+  usage.queued = begun_at_ - submitted_at_;
+  usage.wall = Clock::now() - begun_at_;
+  usage.user = duration_of(end.usage.ru_utime);
+  usage.system = duration_of(end.usage.ru_stime);
+  usage.max_rss = static_cast<std::size_t>(end.usage.ru_maxrss) * 1024;
+  usage_ = usage;
+}
+
+void ForkedTask::ended_without_result() noexcept {
+  if (stop_reason_ == StopReason::cancelled) return set_outcome(Outcome::cancelled);
+  const ForkedChild::End& end = *end_of_child_;
+  try {
+    if (stop_reason_ == StopReason::timeout) {
+      char text[160];
+      std::snprintf(text, sizeof text, "%.100s exceeded its timeout of %g s", name_.c_str(),
+                    std::chrono::duration<double>(timeout_).count());
+      throw TimeoutError(text);
+    }
+    throw WorkerDied(describe_end(child_->pid(), end) + " while it executed " + name_, child_->pid(), exit_code(end),
+                     name_, usage_);
+  } catch (...) {
+    failed(std::current_exception());
+  }
+}
+
+}  // namespace cofork::detail
