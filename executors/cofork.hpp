@@ -4,6 +4,7 @@
 #include <cofork/executors/inline_executor.hpp>
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/parallelism.hpp>
+#include <cofork/executors/pool.hpp>
 #include <cofork/executors/process.hpp>
 #include <cofork/executors/process_info.hpp>
 #include <cofork/executors/process_pool_executor.hpp>

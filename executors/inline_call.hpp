@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cofork/executors/local_call.hpp>
 #include <cofork/executors/options.hpp>
-#include <cofork/executors/result_slots.hpp>
 #include <cofork/runtime/errors.hpp>
 #include <cofork/runtime/event.hpp>
 #include <cofork/runtime/future.hpp>
@@ -134,7 +133,7 @@ Stream<R> inline_stream(std::tuple<F, A...> call) {
 /// A map's items, each when it is asked for. They come as outcomes, since a coroutine that throws has ended.
 template <class R, class Arguments, class F, class Input>
 Stream<Outcome<R>> inline_items(IntrusivePtr<InlineCore> core, MapOptions options, F function, Input input) {
-  const std::string name = name_of_function(function);
+  const std::string name = name_of_call(function);
   const Clock::time_point begin = Clock::now();
   for (bool more = true; more;) {
     Outcome<R> outcome;
@@ -186,7 +185,8 @@ class InlineMapSource final : public StreamSource<R> {
   std::optional<Stored<R>> take() override {
     std::optional<Outcome<R>> next = items_->take();
     if (!next) return std::nullopt;
-    return value_or_throw(std::move(*next));
+    if (next->has_error()) std::rethrow_exception(next->error());
+    return std::optional<Stored<R>>(std::move(next->value()));
   }
   void close() noexcept override { items_->close(); }
 

@@ -51,7 +51,7 @@ class InlineExecutor {
       return detail::inline_stream<Value>(std::move(call));
     } else {
       using Result = detail::CallResult<F, A...>;
-      std::string name = options.name.empty() ? detail::name_of_function(std::get<0>(call)) : std::string(options.name);
+      std::string name = options.name.empty() ? detail::name_of_call(std::get<0>(call)) : std::string(options.name);
       ++core_->stats.submitted;
       if constexpr (detail::returns_task<F, A...>)
         return spawn(

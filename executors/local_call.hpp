@@ -14,6 +14,7 @@
 #include <string>
 #include <tuple>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 namespace cofork::detail {
@@ -23,6 +24,15 @@ void check_local(const SubmitOptions& options);
 void check_local(const MapOptions& options);
 /// "NAME exceeded its timeout of 0.5 s".
 std::exception_ptr timeout_error(const std::string& name, std::chrono::nanoseconds timeout);
+
+/// What to call it in messages.
+template <class F>
+std::string name_of_call(const F& function) {
+  if constexpr (is_function_pointer<F>)
+    return function_name(reinterpret_cast<AnyFunction>(function));
+  else
+    return type_name(typeid(F));
+}
 
 template <class F, class... A>
 inline constexpr bool returns_task = is_task<std::remove_cvref_t<std::invoke_result_t<F, A...>>>;

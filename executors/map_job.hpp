@@ -10,6 +10,7 @@
 #include <cofork/runtime/stream.hpp>
 #include <cofork/runtime/timer_heap.hpp>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -126,9 +127,11 @@ class MapResults : public MapJobBase {
  public:
   std::optional<Stored<R>> take_next() {
     if (!this->check_next()) return std::nullopt;
-    Outcome<R> next = results_.take_next();
+    std::exception_ptr error;
+    std::optional<Stored<R>> value = results_.take_next(error);
     this->taken();
-    return value_or_throw(std::move(next));
+    if (error) std::rethrow_exception(error);
+    return value;
   }
 
  protected:

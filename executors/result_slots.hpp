@@ -25,10 +25,15 @@ class ResultSlots {
     return slots_.emplace_back();
   }
   bool has_next() const { return !slots_.empty() && (slots_.front().has_value() || slots_.front().has_error()); }
-  Outcome<R> take_next() {
-    Outcome<R> next = std::move(slots_.front());
+  /// The value moved out, or its error.
+  std::optional<Stored<R>> take_next(std::exception_ptr& error) {
+    std::optional<Stored<R>> value;
+    if (slots_.front().has_error())
+      error = slots_.front().error();
+    else
+      value.emplace(std::move(slots_.front().value()));
     slots_.pop_front();
-    return next;
+    return value;
   }
   void clear() noexcept { slots_.clear(); }
 
@@ -36,12 +41,5 @@ class ResultSlots {
   const bool ordered_;
   std::deque<Outcome<R>> slots_;
 };
-
-/// The value moved out, or the error thrown.
-template <class R>
-std::optional<Stored<R>> value_or_throw(Outcome<R> outcome) {
-  if (outcome.has_error()) std::rethrow_exception(outcome.error());
-  return std::optional<Stored<R>>(std::move(outcome.value()));
-}
 
 }  // namespace cofork::detail

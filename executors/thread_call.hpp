@@ -105,7 +105,7 @@ class SubmittedThreadCall final : public FutureState<R>, public ThreadWork {
       this->finish_cancelled();
   }
   bool request_stop() noexcept override { return executing() && execution_.request_stop(); }
-  std::string name() const override { return name_.empty() ? name_of_function(std::get<0>(*call_)) : name_; }
+  std::string name() const override { return name_.empty() ? name_of_call(std::get<0>(*call_)) : name_; }
 
   std::optional<std::tuple<F, A...>> call_;
   Outcome<R> outcome_;

@@ -126,9 +126,11 @@ class ThreadMap : public ThreadMapBase {
 
   std::optional<Stored<R>> take_next() {
     if (!check_next()) return std::nullopt;
-    Outcome<R> next = results_.take_next();
+    std::exception_ptr error;
+    std::optional<Stored<R>> value = results_.take_next(error);
     taken();
-    return value_or_throw(std::move(next));
+    if (error) std::rethrow_exception(error);
+    return value;
   }
 
  protected:
@@ -179,7 +181,7 @@ class ThreadMap : public ThreadMapBase {
   }
   bool has_next() const override { return results_.has_next(); }
   void forget_results() noexcept override { results_.clear(); }
-  std::string function_name() const override { return name_of_function(function_); }
+  std::string function_name() const override { return name_of_call(function_); }
 
   F function_;
   ResultSlots<R> results_{ordered_};

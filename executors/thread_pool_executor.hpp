@@ -145,7 +145,7 @@ class ThreadPoolExecutor {
     using Value = typename std::invoke_result_t<F, A...>::value_type;
     using Values = detail::ThreadStream<Value>;
     std::string name;
-    if (options.name.empty()) options.name = name = detail::name_of_function(function);
+    if (options.name.empty()) options.name = name = detail::name_of_call(function);
     auto values = std::make_shared<Values>();
     Future<void> work = submit_call<void>(options, &Values::template produce<F, A...>, std::shared_ptr<Values>(values),
                                           std::tuple<F, A...>(std::move(function), std::move(arguments)...));
