@@ -239,7 +239,7 @@ TEST_CASE("futures of all kinds are gathered in one call", "[executor][threads]"
     cofork::ProcessPoolExecutor processes(1);
     cofork::ThreadPoolExecutor threads(1);
     cofork::InlineExecutor here;
-    const int base = 100;
+    int base = 100;
     auto [a, b, c, d, e] =
         co_await cofork::gather(processes.submit(square, 2), threads.submit([&base](int x) { return base + x; }, 3),
                                 here.submit(square, 4), cofork::spawn(square_later(5)), cofork::to_thread(square, 6));
