@@ -4,12 +4,13 @@
 
 #include <cofork/executors/callable.hpp>
 #include <cofork/executors/pool_core.hpp>
+#include <cofork/executors/result_slots.hpp>
 #include <cofork/executors/work.hpp>
 #include <cofork/runtime/outcome.hpp>
 #include <cofork/runtime/stream.hpp>
 #include <cofork/runtime/timer_heap.hpp>
 #include <cstdint>
-#include <deque>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -129,24 +130,17 @@ class MapResults : public MapJobBase {
  public:
   std::optional<Stored<R>> take_next() {
     if (!this->check_next()) return std::nullopt;
-    if (results_.front().has_error()) {
-      const std::exception_ptr error = results_.front().error();
-      results_.pop_front();
-      this->taken();
-      std::rethrow_exception(error);
-    }
-    std::optional<Stored<R>> value(std::move(results_.front().value()));
-    results_.pop_front();
+    std::exception_ptr error;
+    std::optional<Stored<R>> value = results_.take_next(error);
     this->taken();
+    if (error) std::rethrow_exception(error);
     return value;
   }
 
  protected:
   using MapJobBase::MapJobBase;
 
-  void expect_item() override {
-    if (ordered_) results_.emplace_back();
-  }
+  void expect_item() override { results_.expect_item(); }
   void store_value(std::uint64_t index, ipc::Reader& reader) override {
     if constexpr (std::is_void_v<R>) {
       reader.finish();
@@ -158,18 +152,13 @@ class MapResults : public MapJobBase {
     }
   }
   void store_error(std::uint64_t index, std::exception_ptr error) override { slot(index).set_error(std::move(error)); }
-  bool has_next() const override {
-    return !results_.empty() && (results_.front().has_value() || results_.front().has_error());
-  }
+  bool has_next() const override { return results_.has_next(); }
   void forget_results() noexcept override { results_.clear(); }
 
  private:
-  Outcome<R>& slot(std::uint64_t index) {
-    if (ordered_) return results_[static_cast<std::size_t>(index - taken_)];
-    return results_.emplace_back();
-  }
+  Outcome<R>& slot(std::uint64_t index) { return results_.slot(index, taken_); }
 
-  std::deque<Outcome<R>> results_;
+  ResultSlots<R> results_{ordered_};
 };
 
 template <class R>

@@ -95,6 +95,14 @@ class StreamConsumer {
   List<Waiter> waiting_;
 };
 
+struct StreamAccess {
+  /// What the stream reads from; the stream is as if moved from.
+  template <class T>
+  static std::unique_ptr<StreamSource<T>> source(Stream<T>&& stream) noexcept {
+    return std::move(stream.source_);
+  }
+};
+
 template <class T>
 class GeneratorPromise;
 
@@ -204,6 +212,7 @@ class [[nodiscard("a stream that is dropped is closed")]] Stream {
   explicit Stream(std::unique_ptr<detail::StreamSource<T>> source) noexcept : source_(std::move(source)) {}
 
  private:
+  friend struct detail::StreamAccess;
   detail::StreamSource<T>& source() {
     if (!source_) throw InvalidStateError("this stream was moved from");
     return *source_;

@@ -11,10 +11,11 @@ std::string work(int number) {
 }
 
 cofork::Task<> run_tasks() {
-  cofork::ProcessPoolExecutor pool(3);
+  cofork::Pool pool(3);
   std::vector<cofork::Future<std::string>> results;
-  for (int number = 0; number < 10; ++number) results.push_back(pool.submit(work, number));
-  co_await pool.shutdown();  // no new tasks; waits for all that were submitted
+  for (int number = 0; number < 10; ++number) results.push_back(pool.apply_async(work, number));
+  pool.close();          // no new tasks
+  co_await pool.join();  // all that were given have ended, and so have the processes
   for (auto& result : results) std::puts(result.result().c_str());
 }
 
