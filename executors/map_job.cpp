@@ -238,7 +238,9 @@ std::string MapChunk::name() const { return job_->function_name(); }
 IntrusivePtr<Piece> MapChunk::split(std::uint32_t first, std::uint32_t count) {
   if (first == 0 && count == count_) return IntrusivePtr<Piece>(this);
   if (first + count == count_) count_ = first;
-  return make_intrusive<MapChunk>(job_, first_ + first, count, limits);
+  auto chunk = make_intrusive<MapChunk>(job_, first_ + first, count, limits);
+  if (marks.number != 0) chunk->marks.number = marks.number + first;
+  return chunk;
 }
 
 }  // namespace cofork::detail

@@ -32,6 +32,7 @@ class SubmittedWork : public Piece, public QueueEntry {
   template <class Encode, class Hold>
   void submit(Encode encode, Hold hold) {
     core_->count_submitted(1);
+    if (PoolObserver* observer = core_->observer()) observer->queued(*this, 1);
     PoolWorker* worker = core_->worker_for_now(*statistics, priority);
     if (!worker) {
       hold();
@@ -61,6 +62,7 @@ class SubmittedWork : public Piece, public QueueEntry {
   bool kill_work();
   bool executing() const { return core_->executing(*this); }
   std::string name() const override { return name_.empty() ? function_name() : name_; }
+  const std::string* own_name() const noexcept override { return name_.empty() ? nullptr : &name_; }
 
  private:
   enum class End : unsigned char { none, value, error, cancelled };
