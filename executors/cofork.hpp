@@ -1,10 +1,12 @@
 #pragma once
 // Everything; each header also stands alone.
+#include <cofork/executors/format.hpp>
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/parallelism.hpp>
 #include <cofork/executors/process.hpp>
 #include <cofork/executors/process_info.hpp>
 #include <cofork/executors/process_pool_executor.hpp>
+#include <cofork/executors/progress.hpp>
 #include <cofork/executors/trace_recorder.hpp>
 #include <cofork/ipc/array.hpp>
 #include <cofork/ipc/barrier.hpp>

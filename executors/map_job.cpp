@@ -95,6 +95,14 @@ void MapJobBase::taken() {
   core_->enqueue(*this);
 }
 
+std::optional<std::uint64_t> MapJobBase::expected() const {
+  if (closed_) return 0;
+  const std::uint64_t in_hand = pulled_ - taken_;
+  if (input_ended_) return in_hand;
+  const std::optional<std::uint64_t> more = left();
+  return more ? std::optional(in_hand + *more) : std::nullopt;
+}
+
 // Sending.
 
 std::size_t MapJobBase::chunk_size() const noexcept {

@@ -33,6 +33,8 @@ class MapJobBase : public RefCounted, public QueueEntry, private OpenInput {
   bool check_next();
   /// After `take_next`.
   void taken();
+  /// How many results are still to be taken, if that is known.
+  std::optional<std::uint64_t> expected() const;
   StreamConsumer consumer;
 
   Filled fill(ipc::TaskSender::Message& message, std::uint32_t items) override;
@@ -182,6 +184,7 @@ class MapStream final : public StreamSource<R> {
   }
   std::optional<Stored<R>> take() override { return job_->take_next(); }
   void close() noexcept override { job_->close(); }
+  std::optional<std::uint64_t> expected() const override { return job_->expected(); }
 
  private:
   IntrusivePtr<MapResults<R>> job_;

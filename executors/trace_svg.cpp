@@ -119,10 +119,10 @@ class Picture {
     std::string label = several ? fmt::format("pool {}, worker", here.pool + 1) : std::string("worker");
     const TracedWorker* const first = log_.workers.find(here.workers.front());
     const TracedWorker* const last = log_.workers.find(here.workers.back());
-    if (first != last)
-      label += fmt::format("s {}–{}", first->id, last->id);
+    if (here.workers.size() < 3)
+      label += first == last ? fmt::format(" {}", first->id) : fmt::format("s {}, {}", first->id, last->id);
     else
-      label += fmt::format(" {}", first->id);
+      label += fmt::format("s {} … {}", first->id, last->id);
     append("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n", left - 8, top + 13, label);
     for (const std::uint64_t number : here.workers) {
       const TracedWorker& worker = *log_.workers.find(number);
