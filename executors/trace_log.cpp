@@ -41,6 +41,7 @@ void TraceLog::clear() noexcept {
   cleared = tasks.first();
   lost = 0;
   workers.clear();
+  since = now();
   signals.clear();
 }
 
@@ -57,7 +58,7 @@ void PoolTrace::attempt(Record record) noexcept {
 PoolTrace::Live& PoolTrace::live(PoolWorker& worker) {
   const auto known = live_.find(worker.id);
   if (known != live_.end() && log_->workers.find(known->second.number)) return known->second;
-  const std::uint64_t number = log_->workers.push({pool_, worker.id, worker.pid, TraceLog::now(), 0, 0, 0, false});
+  const std::uint64_t number = log_->workers.push({pool_, worker.id, worker.pid, since(), 0, 0, 0, false});
   if (known == live_.end()) return live_.emplace(worker.id, Live{number}).first->second;
   // Its entry had to give way.
   known->second.number = number;
@@ -120,14 +121,15 @@ void PoolTrace::received(PoolWorker& worker, const InFlight& frame, std::uint32_
     // It was sent before the pool had an observer.
     if (piece.marks.number == 0) {
       number(piece, frame.limit);
-      piece.marks.queued_at = piece.marks.sent_at = std::min(log_->origin, now);
+      piece.marks.queued_at = piece.marks.sent_at = since();
     }
     const Piece::Marks& marks = piece.marks;
-    const std::int64_t wall = std::clamp<std::int64_t>(result.wall, 0, now - marks.sent_at);
+    const std::int64_t wall = std::clamp<std::int64_t>(result.wall, 0, now);
+    const std::int64_t begun_at = std::max(now - wall, marks.sent_at);
     const TaskEnd end = result.kind == ipc::ResultFrame::value ? TaskEnd::returned : TaskEnd::threw;
     const std::uint64_t entry = log_->tasks.push({marks.number + item, owner.number, marks.queued_at, marks.sent_at,
-                                                  now - wall, now, now, name_of(piece), pool_, 1, end});
-    owner.undated.push_back(entry);
+                                                  begun_at, now, now, name_of(piece), pool_, 1, end});
+    owner.undated.push_back({entry, wall});
     if (frame.results == frame.limit) date(owner, worker.sender);
   });
 }
@@ -135,16 +137,16 @@ void PoolTrace::received(PoolWorker& worker, const InFlight& frame, std::uint32_
 /// From the last back to the first.
 void PoolTrace::date(Live& worker, const ipc::TaskSender& sender) noexcept {
   if (worker.frame == no_frame) return;
-  std::int64_t end = 0;
+  std::int64_t begin = sender.begun_at(worker.frame);
+  bool last = true;
   for (auto entry = worker.undated.rbegin(); entry != worker.undated.rend(); ++entry) {
-    TracedTask* const task = log_->tasks.find(*entry);
+    TracedTask* const task = log_->tasks.find(entry->number);
     if (!task) break;
-    const std::int64_t wall = task->ended_at - task->begun_at;
-    const std::int64_t said = end == 0 ? sender.begun_at(worker.frame) : end - wall;
-    // It says so itself: it can be wrong.
-    task->begun_at = std::clamp(said, task->sent_at, task->received_at - wall);
-    task->ended_at = task->begun_at + wall;
-    end = task->begun_at;
+    if (!std::exchange(last, false)) begin -= entry->wall;
+    // What the worker says can be wrong; and it counts the time since the task before, when there may have been none.
+    begin = std::clamp<std::int64_t>(begin, 0, task->received_at - entry->wall);
+    task->begun_at = std::max(begin, task->sent_at);
+    task->ended_at = std::max(begin + entry->wall, task->begun_at);
   }
   worker.undated.clear();
   worker.frame = no_frame;
@@ -158,7 +160,7 @@ void PoolTrace::lost(PoolWorker& worker, const InFlight& frame, std::uint32_t it
     const std::int64_t now = TraceLog::now();
     if (piece.marks.number == 0) number(piece, frame.limit);
     const Piece::Marks& marks = piece.marks;
-    const std::int64_t sent_at = marks.sent_at != 0 ? marks.sent_at : std::min(log_->origin, now);
+    const std::int64_t sent_at = marks.sent_at != 0 ? marks.sent_at : since();
     const std::int64_t queued_at = marks.queued_at != 0 ? marks.queued_at : sent_at;
     const std::int64_t begun_at = std::clamp(worker.sender.begun_at(frame.frame), sent_at, now);
     TaskEnd end = TaskEnd::died;
@@ -170,7 +172,9 @@ void PoolTrace::lost(PoolWorker& worker, const InFlight& frame, std::uint32_t it
 }
 
 void PoolTrace::forking(PoolWorker& worker) noexcept {
-  attempt([&] { live(worker); });
+  attempt([&] {
+    if (TracedWorker* const entry = log_->workers.find(live(worker).number)) entry->forked_at = TraceLog::now();
+  });
 }
 
 void PoolTrace::started(PoolWorker& worker) noexcept {

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cofork/executors/pool_observer.hpp>
 #include <cstddef>
@@ -98,6 +99,8 @@ class TraceLog {
   /// False: the recorder is gone, nothing is recorded any more.
   bool recording = true;
   std::int64_t origin = now();
+  /// When it was cleared.
+  std::int64_t since = 0;
   BoundedLog<TracedTask> tasks;
   BoundedLog<TracedWorker> workers;
   BoundedLog<TracedSignal> signals;
@@ -140,9 +143,15 @@ class PoolTrace final : public PoolObserver {
   struct Live {
     std::uint64_t number;
     std::uint64_t frame = no_frame;
-    std::vector<std::uint64_t> undated{};
+    struct Undated {
+      std::uint64_t number;
+      std::int64_t wall;
+    };
+    std::vector<Undated> undated{};
   };
 
+  /// What began before there was a recorder, or before it was cleared, began then.
+  std::int64_t since() const noexcept { return std::max(attached_at_, log_->since); }
   Live& live(PoolWorker& worker);
   void number(Piece& piece, std::uint32_t items) noexcept;
   void date(Live& worker, const ipc::TaskSender& sender) noexcept;
@@ -152,6 +161,7 @@ class PoolTrace final : public PoolObserver {
 
   const std::shared_ptr<TraceLog> log_;
   const std::uint32_t pool_;
+  const std::int64_t attached_at_ = TraceLog::now();
   std::unordered_map<std::uint64_t, Live> live_;
   std::unordered_map<const FunctionStatistics*, std::uint32_t> function_names_;
 };
