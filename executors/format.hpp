@@ -1,7 +1,7 @@
 // For fmt: `fmt::format("{}", pool.stats())`.
 #pragma once
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/progress.hpp>
