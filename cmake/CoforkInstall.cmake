@@ -15,14 +15,12 @@ install(TARGETS cofork EXPORT cofork-targets)
 set(COFORK_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/cofork)
 install(EXPORT cofork-targets NAMESPACE cofork:: DESTINATION ${COFORK_CMAKE_DIR})
 
-# A static library brings its users everything it links to; a shared one has done so itself.
+# A static library brings its users everything it links to; of a shared one they need fmt, for its formatters.
 get_target_property(COFORK_LIBRARY_TYPE cofork TYPE)
 if(COFORK_LIBRARY_TYPE STREQUAL "STATIC_LIBRARY")
-  set(COFORK_STATIC ON)
   set(COFORK_PC_REQUIRES "Requires: libuv >= 1.44, fmt")
 else()
-  set(COFORK_STATIC OFF)
-  set(COFORK_PC_REQUIRES "Requires.private: libuv >= 1.44, fmt")
+  set(COFORK_PC_REQUIRES "Requires: fmt\nRequires.private: libuv >= 1.44")
 endif()
 
 configure_package_config_file(

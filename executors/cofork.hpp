@@ -1,8 +1,9 @@
 #pragma once
 // Everything; each header also stands alone.
 #include <cofork/executors/early_fork_server.hpp>
-#include <cofork/executors/fork_executor.hpp>
 #include <cofork/executors/executor.hpp>
+#include <cofork/executors/fork_executor.hpp>
+#include <cofork/executors/format.hpp>
 #include <cofork/executors/inline_executor.hpp>
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/parallelism.hpp>
@@ -10,7 +11,9 @@
 #include <cofork/executors/process.hpp>
 #include <cofork/executors/process_info.hpp>
 #include <cofork/executors/process_pool_executor.hpp>
+#include <cofork/executors/progress.hpp>
 #include <cofork/executors/thread_pool_executor.hpp>
+#include <cofork/executors/trace_recorder.hpp>
 #include <cofork/ipc/array.hpp>
 #include <cofork/ipc/barrier.hpp>
 #include <cofork/ipc/codec.hpp>

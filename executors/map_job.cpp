@@ -95,6 +95,14 @@ void MapJobBase::taken() {
   core_->enqueue(*this);
 }
 
+std::optional<std::uint64_t> MapJobBase::expected() const {
+  if (closed_) return 0;
+  const std::uint64_t in_hand = pulled_ - taken_;
+  if (input_ended_) return in_hand;
+  const std::optional<std::uint64_t> more = left();
+  return more ? std::optional(in_hand + *more) : std::nullopt;
+}
+
 // Sending.
 
 std::size_t MapJobBase::chunk_size() const noexcept {
@@ -239,7 +247,9 @@ std::string MapChunk::name() const { return job_->function_name(); }
 IntrusivePtr<Piece> MapChunk::split(std::uint32_t first, std::uint32_t count) {
   if (first == 0 && count == count_) return IntrusivePtr<Piece>(this);
   if (first + count == count_) count_ = first;
-  return make_intrusive<MapChunk>(job_, first_ + first, count, limits);
+  auto chunk = make_intrusive<MapChunk>(job_, first_ + first, count, limits);
+  if (marks.number != 0) chunk->marks.number = marks.number + first;
+  return chunk;
 }
 
 }  // namespace cofork::detail

@@ -36,6 +36,8 @@ class MapJobBase : public RefCounted, public QueueEntry, private OpenInput {
   void taken();
   /// Nothing is left to take, or it is closed.
   bool ended() const noexcept { return at_end(); }
+  /// How many results are still to be taken, if that is known.
+  std::optional<std::uint64_t> expected() const;
   StreamConsumer consumer;
 
   Filled fill(ipc::TaskSender::Message& message, std::uint32_t items) override;
@@ -174,6 +176,7 @@ class MapStream final : public StreamSource<R> {
   }
   std::optional<Stored<R>> take() override { return job_->take_next(); }
   void close() noexcept override { job_->close(); }
+  std::optional<std::uint64_t> expected() const override { return job_->expected(); }
 
  private:
   IntrusivePtr<MapResults<R>> job_;

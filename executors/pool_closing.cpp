@@ -109,6 +109,7 @@ void PoolCore::terminate() noexcept {
     bool any = false;
     drain_or_condemn(worker, any);
     worker.stop_reason = StopReason::cancelled;
+    if (observer_) observer_->signalled(worker, SIGKILL);
   }
   while (!workers_.empty()) bury(workers_.front(), nullptr);
   drop_all(nullptr);

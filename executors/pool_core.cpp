@@ -131,6 +131,7 @@ void PoolCore::send(PoolWorker& worker, Filled filled) {
   const double expected = piece.statistics->known() ? piece.statistics->nanoseconds : sent_ahead_below;
   piece.in_frame = worker.sender.publish(filled.function, filled.items, filled.flags, filled.first_offset);
   piece.in_worker = &worker;
+  if (observer_) observer_->sent(worker, piece, filled.items);
   const bool timed = piece.limits.timeout.count() != 0;
   worker.in_flight.push_back({std::move(filled.piece), piece.in_frame, filled.items, 0, expected,
                               timed ? Clock::now().time_since_epoch().count() : 0});

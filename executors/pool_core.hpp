@@ -3,6 +3,7 @@
 
 #include <cofork/executors/fork_server.hpp>
 #include <cofork/executors/options.hpp>
+#include <cofork/executors/pool_observer.hpp>
 #include <cofork/executors/pool_worker.hpp>
 #include <cofork/executors/respawn_brake.hpp>
 #include <cofork/executors/work.hpp>
@@ -68,11 +69,20 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   /// Stops the worker that executes an item of the piece; a coroutine is asked to end first. False if it does not (any
   /// more): the results are there then.
   bool stop(Piece& piece, StopReason reason);
-  void count_cancelled(std::uint64_t tasks) noexcept { stats_.cancelled += tasks; }
+  void count_cancelled(std::uint64_t tasks, const Piece* first = nullptr) noexcept {
+    stats_.cancelled += tasks;
+    if (observer_) observer_->cancelled(first, tasks);
+  }
   void count_submitted(std::uint64_t tasks) noexcept { stats_.submitted += tasks; }
 
   /// Tells the futures of what has ended; this may run code of the user's.
   void complete_ended();
+
+  // For who looks on.
+
+  PoolObserver* observer() const noexcept { return observer_.get(); }
+  void observe(std::shared_ptr<PoolObserver> observer) noexcept { observer_ = std::move(observer); }
+  const std::string& name() const noexcept { return name_; }
 
   // For the pool itself.
 
@@ -194,6 +204,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   bool scheduling_ = false;
   int lowest_priority_ = std::numeric_limits<int>::max();  // of all that was ever sent to a worker
   PoolStats stats_;
+  std::shared_ptr<PoolObserver> observer_;
 
   struct PoolTimer : Timer {
     PoolCore* core = nullptr;

@@ -113,6 +113,7 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
   }
   if (!worker.proven && result.kind == ipc::ResultFrame::value) worker_proven(worker);
   const std::uint32_t item = frame->results++;
+  if (observer_) observer_->received(worker, *frame, item, result);
   worker.quiet_naps = 0;
   worker.expected -= frame->expected_each;
   if (frame->results == frame->limit) piece.in_worker = nullptr;

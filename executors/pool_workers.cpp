@@ -84,6 +84,7 @@ PoolWorker* PoolCore::start_worker() {
       server_ = std::make_unique<ForkServer>(loop_->uv(), static_cast<ForkServer::Events&>(*this), &worker_main, name_,
                                              start_method_);
     worker = &workers_.emplace_back(*this, next_worker_id_++);
+    if (observer_) observer_->forking(*worker);
     worker->doorbell =
         DescriptorWatch(loop_->uv(), worker->sender.doorbell(), [worker] { worker->sender.clear_doorbell(); });
     worker->sender.introduce(
@@ -94,6 +95,7 @@ PoolWorker* PoolCore::start_worker() {
     ++stats_.workers_started;
     return worker;
   } catch (...) {
+    if (worker && observer_) observer_->ended(*worker, nullptr);
     if (worker) workers_.remove_if([&](PoolWorker& w) { return &w == worker; });
     start_failed(std::current_exception());
     return nullptr;
@@ -109,6 +111,7 @@ void PoolCore::worker_started(std::uint64_t id, pid_t pid) {
   PoolWorker* worker = find_worker(id);
   if (!worker) return;
   worker->pid = pid;
+  if (observer_) observer_->started(*worker);
   if (!make_initializer_) worker_proven(*worker);
   if (worker->idle()) worker_idles(*worker);
   if (worker->signal_when_started != 0) server_->signal(id, worker->signal_when_started);
@@ -213,6 +216,7 @@ void PoolCore::take_back_items(PoolWorker& worker, InFlight& frame, std::uint32_
 
 void PoolCore::queue_again(const IntrusivePtr<Piece>& piece, const ipc::TaskSender::Sent& sent, std::uint32_t first,
                            std::uint32_t count) {
+  if (observer_) observer_->queued(*piece, count);
   try {
     push_front(*make_intrusive<Parcel>(*this, piece, sent, first, count));
   } catch (...) {
@@ -234,6 +238,7 @@ void PoolCore::take_back_all(PoolWorker& worker, bool keep_next) {
 // Stopping.
 
 void PoolCore::signal(PoolWorker& worker, int signo) {
+  if (observer_) observer_->signalled(worker, signo);
   if (worker.pid == 0)
     worker.signal_when_started = signo;
   else if (server_)
@@ -357,6 +362,7 @@ void PoolCore::bury(PoolWorker& worker, const WorkerExit* exit) {
   }
   for (InFlight& frame : worker.in_flight)
     if (frame.piece && frame.piece->in_worker == &worker) frame.piece->in_worker = nullptr;
+  if (observer_) observer_->ended(worker, exit);
   workers_.remove_if([&](PoolWorker& w) { return &w == &worker; });
   watch_outstanding();
 }
@@ -367,6 +373,7 @@ void PoolCore::end_executing_item(PoolWorker& worker, const WorkerExit* exit) {
     for (std::uint32_t item = frame->limit; item-- > frame->results;) {
       Piece& piece = *frame->piece;
       ended(frame->piece);
+      if (observer_) observer_->lost(worker, *frame, item);
       if (piece.belongs_to_worker()) continue;
       if (worker.stop_reason != StopReason::none) {
         end_stopped_item(piece, item, worker.stop_reason);

@@ -176,6 +176,7 @@ class ProcessPoolExecutor {
   unsigned max_workers() const { return core_->max_workers(); }
 
  private:
+  friend class TraceRecorder;
   static detail::IntrusivePtr<detail::PoolCore> make_core(const PoolOptions& options);
 
   template <class Result, class Job, class F, class Input>

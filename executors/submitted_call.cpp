@@ -51,7 +51,7 @@ void SubmittedWork::drop(const std::exception_ptr& error) noexcept {
     failed(0, error);
   } else {
     cancelled(0);
-    core_->count_cancelled(1);
+    core_->count_cancelled(1, this);
   }
   core_->ended(IntrusivePtr<Piece>(this));
 }
@@ -66,7 +66,7 @@ bool SubmittedWork::cancel_work() {
   } else if (core_->take_back(*this) != 0) {
     return false;
   }
-  core_->count_cancelled(1);
+  core_->count_cancelled(1, this);
   future_.finish_cancelled();
   core_->schedule();
   return true;

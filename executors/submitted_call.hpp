@@ -33,6 +33,7 @@ class SubmittedWork : public Piece, public QueueEntry {
   template <class Encode, class Hold>
   void submit(Encode encode, Hold hold) {
     core_->count_submitted(1);
+    if (PoolObserver* observer = core_->observer()) observer->queued(*this, 1);
     PoolWorker* worker = needs_own_worker() ? nullptr : core_->worker_for_now(*statistics, priority);
     if (!worker) {
       hold();
@@ -68,6 +69,7 @@ class SubmittedWork : public Piece, public QueueEntry {
   void tell_later() { core_->ended(IntrusivePtr<Piece>(this)); }
   bool executing() const { return core_->executing(*this); }
   std::string name() const override { return name_.empty() ? function_name() : name_; }
+  const std::string* own_name() const noexcept override { return name_.empty() ? nullptr : &name_; }
 
  private:
   enum class End : unsigned char { none, value, error, cancelled };

@@ -57,6 +57,8 @@ class Piece {
   virtual bool urgent() const noexcept = 0;
   /// What to call it in messages.
   virtual std::string name() const = 0;
+  /// The name that it was given; null if it has its function's.
+  virtual const std::string* own_name() const noexcept { return nullptr; }
   /// The `count` items from `first` on, which a worker has not begun, as a piece of their own.
   virtual IntrusivePtr<Piece> split(std::uint32_t first, std::uint32_t count) = 0;
   /// Whether the time that it took tells how long others of its kind will take.
@@ -72,6 +74,11 @@ class Piece {
   PoolWorker* in_worker = nullptr;
   std::uint64_t in_frame = 0;
   QueueEntry* parcel = nullptr;
+  /// For a PoolObserver: a number for its first item, and when, on the monotonic clock, it was queued and sent.
+  struct Marks {
+    std::uint64_t number = 0;  // none yet
+    std::int64_t queued_at = 0, sent_at = 0;
+  } marks;
 
  protected:
   Piece() = default;

@@ -5,6 +5,7 @@
 #include <cofork/runtime/sleep.hpp>
 #include <cofork/runtime/task.hpp>
 #include <coroutine>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -39,6 +40,8 @@ class StreamSource {
   virtual std::optional<Stored<T>> take() = 0;
   /// No further value will be asked for: stops the producer. Idempotent; afterwards the stream is at its end.
   virtual void close() noexcept = 0;
+  /// How many values, or errors in their place, are still to come, where that is known.
+  virtual std::optional<std::uint64_t> expected() const { return std::nullopt; }
 };
 
 template <class T>
@@ -210,6 +213,12 @@ class [[nodiscard("a stream that is dropped is closed")]] Stream {
 
   /// For whoever makes streams: one over `source`.
   explicit Stream(std::unique_ptr<detail::StreamSource<T>> source) noexcept : source_(std::move(source)) {}
+
+  /// The source, for whoever makes another stream of it; this one is as if moved from.
+  std::unique_ptr<detail::StreamSource<T>> release() && {
+    source();
+    return std::move(source_);
+  }
 
  private:
   friend struct detail::StreamAccess;
