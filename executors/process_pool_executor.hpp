@@ -35,12 +35,13 @@ struct Applied<F, Tuple<A...>> {
 /// their codec (`ipc/codec.hpp`), each argument converted to the type of its parameter; a parameter of type
 /// `std::span<const T>` or `std::string_view` reads its argument in place. A function that returns `Task<R>` is run on
 /// a loop of its own in the worker. A worker starts with a copy of this process's memory as it was when the pool was
-/// first used, standard input at /dev/null, default signal handling and no descriptor but 0, 1 and 2, and leads a
-/// process group of its own. What a task leaves in memory the worker's next task finds there.
+/// first used (or at `fork_server::start()`, if there was one), standard input at /dev/null, default signal handling
+/// and no descriptor but 0, 1 and 2, and leads a process group of its own. What a task leaves in memory the worker's
+/// next task finds there.
 ///
 /// A worker may make a pool itself, up to ten pools deep; at the first use of a deeper one there is `Error`. When more
-/// than 100 workers die within a second, and no task succeeds meanwhile, the pool pauses before it starts others, longer
-/// after each death, up to half a second.
+/// than 100 workers die within a second, and no task succeeds meanwhile, the pool pauses before it starts others,
+/// longer after each death, up to half a second.
 ///
 /// Exceptions of the standard library's and this library's types arrive as themselves, others as `RemoteError`.
 ///
@@ -150,8 +151,8 @@ class ProcessPoolExecutor {
   void terminate_workers();
   void kill_workers();
 
-  /// From now on there are `max_workers` workers at most. If they are more, those with the least to do leave when they have
-  /// ended the call that they execute; if they may be more, they are started as soon as there is work for them.
+  /// From now on there are `max_workers` workers at most. If they are more, those with the least to do leave when they
+  /// have ended the call that they execute; if they may be more, they are started as soon as there is work for them.
   /// `std::invalid_argument` for 0, `InvalidStateError` after `shutdown`.
   void resize(unsigned max_workers) { core_->resize(max_workers); }
 
