@@ -35,6 +35,10 @@ bool running() noexcept;
 
 namespace detail {
 
+/// For pools that insist on the server.
+inline constexpr const char* fork_server_has_ended =
+    "the fork server has ended: call cofork::fork_server::start() again";
+
 /// As `start_template_process`, but the template is forked by the server, and is its child. Nothing if there is no
 /// server (any more). Blocks as long as the fork takes. Throws std::system_error.
 std::optional<TemplateProcess> ask_early_fork_server(WorkerMain worker_main, std::string_view name);

@@ -100,8 +100,7 @@ void kill_group(int pidfd) {
 TemplateProcess make_template(WorkerMain worker_main, std::string_view name, StartMethod method) {
   if (method != StartMethod::fork) {
     if (auto early = ask_early_fork_server(worker_main, name)) return std::move(*early);
-    if (method == StartMethod::forkserver)
-      throw InvalidStateError("the fork server has ended: call cofork::fork_server::start() again");
+    if (method == StartMethod::forkserver) throw InvalidStateError(fork_server_has_ended);
     advise_about_size();
   }
   return start_template_process(worker_main, name);

@@ -8,8 +8,9 @@ namespace cofork {
 
 /// How many processes or threads of this program the system runs in parallel: the CPUs that the calling thread may use
 /// (`sched_setaffinity`, `taskset`, cpusets), or fewer if the cgroup of this process, or one above it, has a CPU quota;
-/// a fraction of a CPU counts as one. At least 1. The default of `max_workers`. (`os.process_cpu_count`, which does not
-/// know about quotas.) Reads files of /proc and /sys at each call.
+/// a fraction of a CPU counts as one. At least 1. The default of `max_workers`, but in a pool's worker (see
+/// `PoolOptions`). (`os.process_cpu_count`, which does not know about quotas.) Reads files of /proc and /sys at each
+/// call.
 unsigned available_parallelism();
 
 /// The CPUs of the machine that are online (`os.cpu_count`). At least 1.

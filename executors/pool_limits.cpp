@@ -1,5 +1,6 @@
 #include <sys/wait.h>
 
+#include <chrono>
 #include <cofork/executors/pool_limits.hpp>
 #include <csignal>
 
@@ -11,8 +12,10 @@ namespace {
 bool used_up_cpu(const ResourceLimits& limits, const WorkerExit& exit) {
   if (limits.cpu.count() == 0 || !exit.status_known || !WIFSIGNALED(exit.status)) return false;
   if (WTERMSIG(exit.status) == SIGXCPU) return true;
-  return WTERMSIG(exit.status) == SIGKILL &&
-         exit.usage.ru_utime.tv_sec + exit.usage.ru_stime.tv_sec > limits.cpu.count();
+  const rusage& usage = exit.usage;
+  const auto used = std::chrono::seconds(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                    std::chrono::microseconds(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+  return WTERMSIG(exit.status) == SIGKILL && used > limits.cpu;
 }
 
 }  // namespace

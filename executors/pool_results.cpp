@@ -79,7 +79,7 @@ bool PoolCore::drain(PoolWorker& worker) {
   }
   if (any) worker.sender.results_done();
   if (any && max_rss_per_child_ != 0) retire_if_too_large(worker);
-  if (any && worker.idle()) worker_idles(worker);
+  if (any && idle_timeout_.count() != 0 && worker.idle()) worker_idles(worker);
   if (any && worker.sender.holds_idle_memory() && !tidy_.active()) {
     tidy_.start(Clock::now() + keep_warm, [](Timer& timer) noexcept {
       for (PoolWorker& owner : static_cast<PoolTimer&>(timer).core->workers_)

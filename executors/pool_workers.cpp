@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cofork/executors/early_fork_server.hpp>
 #include <cofork/executors/parcel.hpp>
 #include <cofork/executors/pool_core.hpp>
 #include <cofork/executors/pool_limits.hpp>
@@ -151,7 +152,10 @@ void PoolCore::server_lost() {
   const bool unanswered = !workers_.empty();
   while (!workers_.empty()) bury(workers_.front(), nullptr);
   server_.reset();
-  if (unanswered) start_failed(std::make_exception_ptr(Error("the process that forks the workers died")));
+  const bool no_other = start_method_ == StartMethod::forkserver && !fork_server::running();
+  if (unanswered)
+    start_failed(
+        std::make_exception_ptr(Error(no_other ? fork_server_has_ended : "the process that forks the workers died")));
   schedule();
   complete_ended();
 }

@@ -9,7 +9,8 @@ SubmittedWork::SubmittedWork(IntrusivePtr<PoolCore> core, const SubmitOptions& o
   if (options.timeout.count() < 0) throw std::invalid_argument("SubmitOptions::timeout is negative");
   if (options.grace.count() < 0) throw std::invalid_argument("SubmitOptions::grace is negative");
   if (options.cpu_limit.count() < 0) throw std::invalid_argument("SubmitOptions::cpu_limit is negative");
-  limits = {options.timeout, options.grace, options.retries, options.priority, {options.memory_limit, options.cpu_limit}};
+  limits = {
+      options.timeout, options.grace, options.retries, options.priority, {options.memory_limit, options.cpu_limit}};
   priority = options.priority;
   statistics = &core_->statistics(function_key);
 }

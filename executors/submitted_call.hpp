@@ -34,7 +34,7 @@ class SubmittedWork : public Piece, public QueueEntry {
   void submit(Encode encode, Hold hold) {
     core_->count_submitted(1);
     if (PoolObserver* observer = core_->observer()) observer->queued(*this, 1);
-    PoolWorker* worker = needs_own_worker() ? nullptr : core_->worker_for_now(*statistics, priority);
+    PoolWorker* worker = limits.resources.any() ? nullptr : core_->worker_for_now(*statistics, priority);
     if (!worker) {
       hold();
       core_->enqueue(*this);

@@ -8,5 +8,6 @@ namespace bench {
 
 void measure_snapshot_map(const Settings& settings, const Peer& peer);
 void measure_trace_cost(const Settings& settings, const Peer& peer);
+void measure_worker_start(const Settings& settings, const Peer& peer);
 
 }  // namespace bench

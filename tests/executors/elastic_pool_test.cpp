@@ -34,6 +34,8 @@ TEST_CASE("a worker that is busy for longer than the idle timeout stays") {
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool({.max_workers = 2, .idle_timeout = 20ms});
     auto busy = pool.submit(wait_at_gate, 0, 1);
+    const bool begun = co_await until([&] { return shared[0] == 1; });
+    CHECK(begun);
     auto other = pool.submit(own_pid);
     const pid_t idle = co_await other;
     // The other worker leaves meanwhile.

@@ -1,4 +1,5 @@
 #include <dirent.h>
+#include <dlfcn.h>
 #include <sys/wait.h>
 
 #include <cofork/executors/early_fork_server.hpp>
@@ -248,6 +249,7 @@ TEST_CASE("a pool that insists on the fork server breaks when that has been kill
         what = error.what();
       }
     }
+    INFO(what);
     CHECK(what.find("fork_server::start()") != std::string::npos);
   });
   // And another one can be started.
@@ -315,6 +317,36 @@ TEST_CASE("the fork server ends with the process that started it, however that e
     CHECK(support::eventually([&] { return !support::is_running(early); }, 5s));
     CHECK(support::eventually([&] { return !support::is_running(worker); }, 5s));
   }
+}
+
+TEST_CASE("a function of a library that was loaded after the fork server's start is refused") {
+  // In a process of its own, for the library may stay loaded.
+  const auto outcome = support::in_child([] {
+    const Server server;
+    using Function = std::size_t (*)();  // not what it is, but it is not called
+    Function version = nullptr;
+    for (const auto& [library, function] : {std::pair("libz.so.1", "zlibVersion"),
+                                            {"libbz2.so.1.0", "BZ2_bzlibVersion"},
+                                            {"liblzma.so.5", "lzma_version_string"}}) {
+      if (::dlopen(library, RTLD_NOW | RTLD_NOLOAD)) continue;
+      if (void* const loaded = ::dlopen(library, RTLD_NOW))
+        version = reinterpret_cast<Function>(::dlsym(loaded, function));
+      if (version) break;
+    }
+    if (!version) return;
+    cofork::run([=]() -> Task<> {
+      ProcessPoolExecutor pool(1);
+      auto future = pool.submit(version);
+      const bool ended = co_await until([&] { return future.done(); });
+      support::require(ended, "it ended");
+      const std::string what = error_of<cofork::DecodeError>(future);
+      support::require(what.find("loaded after") != std::string::npos, what.c_str());
+      const int four = co_await pool.submit(square, 2);
+      support::require(four == 4, "four");
+    });
+  });
+  INFO(outcome.output);
+  CHECK(outcome.succeeded());
 }
 
 TEST_CASE("a child of a process with a fork server has none, and can have its own") {

@@ -101,14 +101,14 @@ TEST_CASE("a task that does not look at what mmap gave dies of its memory limit"
   });
 }
 
-TEST_CASE("a task over its CPU limit dies of SIGXCPU, which the error explains") {
+TEST_CASE("a task over its CPU limit dies of SIGXCPU, which the error explains", "[limit:180]") {
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool(2);
     auto future = pool.submit({.name = "spinning", .cpu_limit = 1s}, spin_for_ever);
     auto neighbour = pool.submit(square, 3);
     const int nine = co_await neighbour;
     CHECK(nine == 9);
-    const bool ended = co_await until([&] { return future.done(); });
+    const bool ended = co_await until([&] { return future.done(); }, 120s);
     CHECK(ended);
     std::string what;
     CHECK(exitcode_of(future, what) == -SIGXCPU);
@@ -117,11 +117,11 @@ TEST_CASE("a task over its CPU limit dies of SIGXCPU, which the error explains")
   });
 }
 
-TEST_CASE("a task that ignores SIGXCPU is killed a second later") {
+TEST_CASE("a task that ignores SIGXCPU is killed a second later", "[limit:180]") {
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool(1);
     auto future = pool.submit({.cpu_limit = 1s}, spin_whatever_comes);
-    const bool ended = co_await until([&] { return future.done(); });
+    const bool ended = co_await until([&] { return future.done(); }, 120s);
     CHECK(ended);
     std::string what;
     CHECK(exitcode_of(future, what) == -SIGKILL);

@@ -141,16 +141,6 @@ TEST_CASE("a slow initializer does not make a single task start every worker") {
   });
 }
 
-TEST_CASE("options that are not supported are refused") {
-  cofork::run([]() -> Task<> {
-    CHECK_THROWS_AS(ProcessPoolExecutor({.max_rss_per_child = 1}), std::invalid_argument);
-    ProcessPoolExecutor pool(1);
-    CHECK_THROWS_AS(pool.submit({.memory_limit = 1}, square, 1), std::invalid_argument);
-    CHECK_THROWS_AS(pool.submit({.cpu_limit = 1s}, square, 1), std::invalid_argument);
-    co_return;
-  });
-}
-
 TEST_CASE("the workers' name is the pool's") {
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool({.max_workers = 1, .name = "a-rather-long-name"});
