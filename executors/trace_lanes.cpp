@@ -116,7 +116,8 @@ Legend::Legend(const TraceLog& log) : colours_(log.names.size(), rare_colour) {
     totals[task.name].busy += task.ended_at - task.begun_at;
   }
   std::erase_if(totals, [](const Total& total) { return total.tasks == 0; });
-  std::stable_sort(totals.begin(), totals.end(), [](const Total& a, const Total& b) { return a.busy > b.busy; });
+  std::sort(totals.begin(), totals.end(),
+            [](const Total& a, const Total& b) { return a.busy != b.busy ? a.busy > b.busy : a.name < b.name; });
   std::uint64_t rare = 0;
   for (std::size_t i = 0; i < totals.size(); ++i) {
     if (i >= std::size(function_colours)) {

@@ -56,6 +56,12 @@ cofork::Task<> mixed_load(cofork::TraceRecorder& trace) {
   }
   std::printf("%d images, checksum %d\n", resized, sum);
   co_await pool.shutdown();
+  std::printf("%llu tasks recorded, %llu dropped\n", static_cast<unsigned long long>(trace.tasks()),
+              static_cast<unsigned long long>(trace.dropped()));
+  std::puts(
+      "timeline.svg opens in a browser: look for red and magenta bars (a crash, a timeout) and for gaps in a row");
+  std::puts(
+      "timeline.json opens in ui.perfetto.dev: select a bar to see how long its task was queued and how it ended");
 }
 
 int main() {
@@ -64,10 +70,4 @@ int main() {
 
   trace.write_json("timeline.json");
   trace.write_svg("timeline.svg");
-  std::printf("%llu tasks recorded, %llu dropped\n", static_cast<unsigned long long>(trace.tasks()),
-              static_cast<unsigned long long>(trace.dropped()));
-  std::puts(
-      "timeline.svg opens in a browser: look for red and magenta bars (a crash, a timeout) and for gaps in a row");
-  std::puts(
-      "timeline.json opens in ui.perfetto.dev: select a bar to see how long its task was queued and how it ended");
 }
