@@ -15,6 +15,8 @@ template <class... Views>
 class ZippedRanges {
  public:
   explicit ZippedRanges(Views... views) : views_(std::move(views)...) {}
+  /// Only before the first item is taken.
+  ZippedRanges(ZippedRanges&& other) : views_(std::move(other.views_)) {}
 
   /// Calls `use` with the next item of each; false at the end. It goes on to an item when that is asked for, and not
   /// before: for some ranges this takes something from their source.
