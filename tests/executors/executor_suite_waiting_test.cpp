@@ -50,7 +50,8 @@ TEMPLATE_TEST_CASE("wait returns when the first of an executor's futures is done
     if (!is_concurrent<TestType>) Shared::at(5) = 1;
     std::vector<Future<int>> futures =
         list_of(executor.submit(wait_at_gate, 0, 5), executor.submit(square, 3), executor.submit(square, 4));
-    const WaitResult result = co_await cofork::wait(futures, {.return_when = ReturnWhen::first_completed});
+    const cofork::WaitOptions first_completed{.return_when = ReturnWhen::first_completed};
+    const WaitResult result = co_await cofork::wait(futures, first_completed);
     CHECK_FALSE(result.done.empty());
     if (is_concurrent<TestType>) CHECK(result.not_done.front() == 0);
     Shared::at(5) = 1;
@@ -69,12 +70,13 @@ TEMPLATE_TEST_CASE("wait returns at the first failure of an executor's futures",
     if (!is_concurrent<TestType>) Shared::at(5) = 1;
     std::vector<Future<int>> futures =
         list_of(executor.submit(wait_at_gate, 0, 5), executor.submit(square, 3), executor.submit(open_and_fail, 1));
-    const WaitResult result = co_await cofork::wait(futures, {.return_when = ReturnWhen::first_exception});
+    const cofork::WaitOptions first_exception{.return_when = ReturnWhen::first_exception};
+    const WaitResult result = co_await cofork::wait(futures, first_exception);
     CHECK(std::ranges::find(result.done, 2u) != result.done.end());
     if (is_concurrent<TestType>) CHECK(result.not_done == Indices{0});
     CHECK(error_of<std::domain_error>(futures[2]) == "failed");
     // One that has failed already.
-    const WaitResult again = co_await cofork::wait(futures, {.return_when = ReturnWhen::first_exception});
+    const WaitResult again = co_await cofork::wait(futures, first_exception);
     CHECK(again.done == result.done);
   });
 }
