@@ -2,13 +2,15 @@
 #pragma once
 
 #include <cofork/executors/executor.hpp>
+#include <cofork/executors/fork_executor.hpp>
 #include <cofork/executors/inline_executor.hpp>
 #include <cofork/executors/process_pool_executor.hpp>
 #include <cofork/executors/thread_pool_executor.hpp>
 
 #include "executors/pool_harness.hpp"
 
-#define COFORK_EXECUTORS cofork::ProcessPoolExecutor, cofork::ThreadPoolExecutor, cofork::InlineExecutor
+#define COFORK_EXECUTORS \
+  cofork::ProcessPoolExecutor, cofork::ForkExecutor, cofork::ThreadPoolExecutor, cofork::InlineExecutor
 
 namespace executor_test {
 
@@ -35,8 +37,8 @@ inline constexpr bool can_kill<cofork::InlineExecutor> = false;
 template <>
 inline constexpr bool can_kill<cofork::ThreadPoolExecutor> = false;
 
-/// Lets a test's workers pass all gates at its end, however it ends: threads cannot be killed. Declare it before the
-/// executor's scope ends... that is, after the executor.
+/// Lets a test's workers pass all gates at its end, however it ends: threads cannot be killed. Declare it after the
+/// executor.
 class OpenGates {
  public:
   explicit OpenGates(std::initializer_list<std::size_t> gates) : gates_(gates) {}
