@@ -5,6 +5,8 @@
 #include <cofork/executors/process.hpp>
 #include <cofork/executors/process_info.hpp>
 #include <cofork/executors/process_pool_executor.hpp>
+#include <cofork/executors/register_exception.hpp>
+#include <cofork/executors/remote_info.hpp>
 #include <cofork/ipc/array.hpp>
 #include <cofork/ipc/barrier.hpp>
 #include <cofork/ipc/codec.hpp>

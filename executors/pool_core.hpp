@@ -5,6 +5,7 @@
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/pool_worker.hpp>
 #include <cofork/executors/work.hpp>
+#include <cofork/executors/worker_death.hpp>
 #include <cofork/runtime/context.hpp>
 #include <cofork/runtime/intrusive_ptr.hpp>
 #include <cofork/runtime/loop.hpp>
@@ -127,6 +128,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   void worker_proven(PoolWorker& worker) noexcept;
   void start_failed(std::exception_ptr error);
   std::exception_ptr broken() const;
+  TaskUsage usage_of(PoolWorker& worker, const InFlight& frame, const ipc::ItemUsage& usage) const;
 
   // Results.
   bool drain(PoolWorker& worker);
@@ -167,6 +169,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   bool scheduling_ = false;
   int lowest_priority_ = std::numeric_limits<int>::max();  // of all that was ever sent to a worker
   PoolStats stats_;
+  OutOfMemoryKills out_of_memory_kills_;
 
   struct PoolTimer : Timer {
     PoolCore* core = nullptr;

@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cofork/executors/after_fork.hpp>
 #include <cofork/executors/function_id.hpp>
+#include <cofork/executors/throw_trace.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
 #include <csignal>
 #include <cstdio>
@@ -242,6 +243,7 @@ void warn_about_threads() {
 TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name) {
   warn_about_threads();
   remember_modules();
+  prepare_throw_traces();
   flush_standard_streams();
 
   const StandardDescriptorsOpen standard_descriptors;

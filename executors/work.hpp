@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cofork/ipc/reader.hpp>
 #include <cofork/ipc/task_sender.hpp>
+#include <cofork/runtime/errors.hpp>
 #include <cofork/runtime/intrusive_list.hpp>
 #include <cofork/runtime/intrusive_ptr.hpp>
 #include <cstdint>
@@ -47,6 +48,8 @@ class Piece {
   virtual void value(std::uint32_t item, ipc::Reader& result) = 0;
   virtual void failed(std::uint32_t item, std::exception_ptr error) noexcept = 0;
   virtual void cancelled(std::uint32_t item) noexcept = 0;
+  /// Before one of these: what its execution took.
+  virtual void used(std::uint32_t, const TaskUsage&) noexcept {}
   /// Called once after an item's end, from where the user's code may run.
   virtual void complete() noexcept {}
   /// Whether someone waits for just this, and not for more than this.
@@ -60,6 +63,7 @@ class Piece {
 
   FunctionStatistics* statistics = nullptr;
   TaskLimits limits;
+  std::int64_t submitted_at = 0;  // nanoseconds of the monotonic clock; 0: nobody asks
   unsigned lost_starts = 0;  // workers that died when its first item was the next to be begun
   // Where it is, for the pool: in a worker's frame, or in an entry of the queue after it was taken back from one.
   PoolWorker* in_worker = nullptr;

@@ -192,7 +192,7 @@ TaskReceiver::Message& TaskReceiver::begin_result() {
   return message_;
 }
 
-void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, std::int64_t wall) {
+void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, const ItemUsage& usage) {
   std::vector<Descriptor>& descriptors = message_.descriptors();
   const auto count = static_cast<std::uint32_t>(descriptors.size());
   if (count != 0) send_descriptors(descriptors);
@@ -204,7 +204,7 @@ void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint
              count,
              static_cast<std::uint32_t>(frame.sequence),
              item,
-             wall,
+             usage,
              message_.size(),
              message_.arena_offset()};
   if (in_arena) blocks_.push_back({results_published_, message_.release_arena()});

@@ -78,7 +78,7 @@ class TaskSender {
     ResultFrame::Kind kind;
     std::uint32_t frame;  ///< lower half of the sequence number
     std::uint32_t item;
-    std::int64_t wall;
+    ItemUsage usage;
     std::span<const std::byte> message;  ///< valid until the next call of `next_result` or `results_done`
     std::vector<Descriptor> descriptors;
   };
@@ -88,6 +88,20 @@ class TaskSender {
   void results_done();
   /// How many results have been read in all.
   std::uint64_t results_read() const noexcept { return results_read_; }
+
+  // After the worker's end, as it says.
+
+  const CrashRecord& crash_record() const noexcept {
+    return *reinterpret_cast<const CrashRecord*>(results_.data() + ResultFileLayout::crash);
+  }
+  /// Processor time when it began what it executed.
+  struct Times {
+    std::int64_t user, system;
+  };
+  Times times_at_begin() const noexcept {
+    return {worker().user_at_begin.load(std::memory_order_relaxed),
+            worker().system_at_begin.load(std::memory_order_relaxed)};
+  }
 
   // Sleeping.
 
