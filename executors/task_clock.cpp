@@ -6,7 +6,10 @@ namespace cofork::detail {
 
 namespace {
 
+// Items that took longer are measured.
 constexpr std::int64_t worth_asking = 20'000;
+// What was known before an item begins is asked again when it is older.
+constexpr std::int64_t too_old = 100'000;
 
 std::int64_t nanoseconds(const timeval& time) { return (time.tv_sec * std::int64_t{1'000'000} + time.tv_usec) * 1000; }
 
@@ -28,7 +31,7 @@ void TaskClock::read(std::int64_t now) noexcept {
 }
 
 bool TaskClock::begin(std::int64_t now) noexcept {
-  if (now - read_at_ >= worth_asking) read(now);
+  if (now - read_at_ >= too_old) read(now);
   return std::exchange(news_, false);
 }
 
@@ -39,9 +42,15 @@ ipc::ItemUsage TaskClock::end(std::int64_t begun_at, std::int64_t now) noexcept 
   } else {
     const std::int64_t user_before = user_ + unmeasured_;
     const std::int64_t system_before = system_;
+    const std::int64_t between = std::max<std::int64_t>(begun_at - read_at_ - unmeasured_, 0);
     read(now);
     usage.user = std::max<std::int64_t>(user_ - user_before, 0);
     usage.system = std::max<std::int64_t>(system_ - system_before, 0);
+    // What one thread cannot have used since the beginning, the worker used between items.
+    const std::int64_t excess = std::clamp<std::int64_t>(usage.user + usage.system - usage.wall, 0, between);
+    const std::int64_t of_user = std::min(excess, usage.user);
+    usage.user -= of_user;
+    usage.system -= excess - of_user;
   }
   usage.max_rss = max_rss_;
   return usage;

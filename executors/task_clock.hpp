@@ -14,9 +14,10 @@ std::int64_t system_time(const rusage& usage) noexcept;
 /// In bytes.
 std::uint64_t peak_memory(const rusage& usage) noexcept;
 
-/// Measures this process, item by item. To ask the kernel costs as much as a short call, so it is asked again only when
-/// what is known is some 20 µs old: at the end of items that took longer, and before one begins. Of shorter items the
-/// processor time is taken to be their wall-clock time; of longer ones it may include as much that came before.
+/// Measures this process, item by item. To ask the kernel costs as much as a short call: it is asked at the end of
+/// items that took more than 20 µs, and before an item begins if it was not in the last 100 µs. The processor time of
+/// shorter items is taken to be their wall-clock time; that of longer ones may include up to 100 µs that the worker
+/// used before.
 class TaskClock {
  public:
   /// All in nanoseconds of the monotonic clock. True if the times are other ones than at the last beginning.
