@@ -97,8 +97,8 @@ std::span<const std::uintptr_t> throw_trace(const std::exception_ptr& error) noe
 
 /// Called in place of libstdc++'s by everything in the program, and calls that. Weak, so that it gives way to any
 /// other.
-extern "C" [[noreturn, gnu::weak, gnu::visibility("default")]] void __cxa_throw(void* object, std::type_info* type,
-                                                                                void (*destroy)(void*)) {
+extern "C" [[gnu::weak, gnu::visibility("default")]] void __cxa_throw(void* object, std::type_info* type,
+                                                                      void (*destroy)(void*)) {
   using namespace cofork::detail;
   if (thread_traces.stack_end) note(object, type, __builtin_return_address(0));
   if (const Throw next = find_next_throw()) next(object, type, destroy);
