@@ -92,7 +92,7 @@ TaskUsage PoolCore::usage_of(PoolWorker& worker, const InFlight& frame, const ip
     return std::chrono::nanoseconds(std::max<std::int64_t>(nanoseconds, 0));
   };
   TaskUsage used;
-  used.pid = worker.pid;
+  used.pid = worker.pid_of_result();
   // It counts from the end of what it did before, unless it had to wait.
   const std::int64_t queued = worker.sender.begun_at(frame.frame) - frame.piece->submitted_at;
   used.queued = time(queued);
@@ -129,7 +129,7 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
       if (!piece.belongs_to_worker()) ++stats_.completed;
       return;
     }
-    piece.failed(item, decode_exception(reader, worker.pid, piece.name()));
+    piece.failed(item, decode_exception(reader, worker.pid_of_result(), piece.name()));
   } catch (...) {
     piece.failed(item, std::current_exception());
   }

@@ -39,7 +39,9 @@ TaskReceiver::TaskReceiver(std::span<const int> descriptors)
       tasks_(task_file_.descriptor(), task_file_.size(), Mapping::Access::read),
       results_(result_file_.descriptor(), result_file_.size()),
       arena_(result_file_, results_, ResultFileLayout::arena),
-      message_(arena_, results_) {}
+      message_(arena_, results_) {
+  worker().pid.store(::getpid(), std::memory_order_relaxed);
+}
 
 template <class F>
 void TaskReceiver::wait(F&& over) {

@@ -50,6 +50,8 @@ struct alignas(64) WorkerWords {
   std::atomic<std::uint64_t> frames_passed{0};
   /// 1 while it sleeps, or is about to; a futex.
   alignas(64) std::atomic<std::uint32_t> asleep{0};
+  /// The worker's; its first results may be there before the parent hears of its start.
+  std::atomic<std::int32_t> pid{0};
   /// Processor time of the process, in nanoseconds, when it began the item that it executes; a little before at most.
   std::atomic<std::int64_t> user_at_begin{0}, system_at_begin{0};
 };

@@ -1,6 +1,8 @@
 // The parent's end of the memory that it shares with a worker.
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <cofork/ipc/arena.hpp>
 #include <cofork/ipc/descriptor.hpp>
@@ -89,8 +91,9 @@ class TaskSender {
   /// How many results have been read in all.
   std::uint64_t results_read() const noexcept { return results_read_; }
 
-  // After the worker's end, as it says.
+  // As the worker says.
 
+  pid_t pid() const noexcept { return worker().pid.load(std::memory_order_relaxed); }
   const CrashRecord& crash_record() const noexcept {
     return *reinterpret_cast<const CrashRecord*>(results_.data() + ResultFileLayout::crash);
   }
