@@ -12,6 +12,8 @@
 #include <cofork/executors/process_info.hpp>
 #include <cofork/executors/process_pool_executor.hpp>
 #include <cofork/executors/progress.hpp>
+#include <cofork/executors/register_exception.hpp>
+#include <cofork/executors/remote_info.hpp>
 #include <cofork/executors/thread_pool_executor.hpp>
 #include <cofork/executors/trace_recorder.hpp>
 #include <cofork/ipc/array.hpp>

@@ -4,6 +4,7 @@
 #include <any>
 #include <array>
 #include <chrono>
+#include <cofork/executors/exception_origin.hpp>
 #include <cofork/runtime/errors.hpp>
 #include <cstdint>
 #include <filesystem>
@@ -33,34 +34,9 @@ namespace {
 using ipc::Reader;
 using ipc::Writer;
 
-void encode_text(Writer& writer, std::string_view text) {
-  writer.size(text.size());
-  writer.bytes(text.data(), text.size());
-}
-
-std::string decode_text(Reader& reader) {
-  std::string text(reader.size(1), '\0');
-  reader.bytes(text.data(), text.size());
-  return text;
-}
-
 void encode_what(Writer& writer, const std::exception& error) {
   const char* const what = error.what();
   encode_text(writer, what ? what : "");
-}
-
-template <class E>
-std::exception_ptr make(E error, const std::exception_ptr& nested) {
-  if (!nested) return std::make_exception_ptr(std::move(error));
-  try {
-    std::rethrow_exception(nested);
-  } catch (...) {
-    try {
-      std::throw_with_nested(std::move(error));
-    } catch (...) {
-      return std::current_exception();
-    }
-  }
 }
 
 /// For classes that make a `what()` of their own out of a code: gives back the one that `error` had.
@@ -73,15 +49,16 @@ E with_what(E error, const std::string& what) {
 /// Made from a text, which is its what().
 template <class E>
 constexpr ExceptionKind text() {
-  return {&typeid(E), encode_what,
-          [](Reader& reader, const std::exception_ptr& nested) { return make(E(decode_text(reader)), nested); }};
+  return {&typeid(E), encode_what, [](Reader& reader, const std::exception_ptr& nested) {
+            return make_exception(E(decode_text(reader)), nested);
+          }};
 }
 
 /// Always the same.
 template <class E>
 constexpr ExceptionKind fixed() {
   return {&typeid(E), [](Writer&, const std::exception&) {},
-          [](Reader&, const std::exception_ptr& nested) { return make(E(), nested); }};
+          [](Reader&, const std::exception_ptr& nested) { return make_exception(E(), nested); }};
 }
 
 /// Stands for categories whose objects are not known to be in both processes. Equal to no other, so that a number is
@@ -125,12 +102,12 @@ void encode_system_error(Writer& writer, const std::exception& error) {
 
 std::exception_ptr decode_system_error(Reader& reader, const std::exception_ptr& nested) {
   const std::error_code code = decode_code(reader);
-  return make(with_what<std::runtime_error>(std::system_error(code), decode_text(reader)), nested);
+  return make_exception(with_what<std::runtime_error>(std::system_error(code), decode_text(reader)), nested);
 }
 
 std::exception_ptr decode_stream_failure(Reader& reader, const std::exception_ptr& nested) {
   const std::error_code code = decode_code(reader);
-  return make(with_what<std::runtime_error>(std::ios_base::failure("", code), decode_text(reader)), nested);
+  return make_exception(with_what<std::runtime_error>(std::ios_base::failure("", code), decode_text(reader)), nested);
 }
 
 void encode_future_error(Writer& writer, const std::exception& error) {
@@ -140,7 +117,7 @@ void encode_future_error(Writer& writer, const std::exception& error) {
 
 std::exception_ptr decode_future_error(Reader& reader, const std::exception_ptr& nested) {
   const auto code = static_cast<std::future_errc>(reader.value<std::int32_t>());
-  return make(with_what<std::logic_error>(std::future_error(code), decode_text(reader)), nested);
+  return make_exception(with_what<std::logic_error>(std::future_error(code), decode_text(reader)), nested);
 }
 
 void encode_regex_error(Writer& writer, const std::exception& error) {
@@ -152,7 +129,7 @@ std::exception_ptr decode_regex_error(Reader& reader, const std::exception_ptr& 
   const auto code = reader.value<std::uint8_t>();
   if (code >= 16) Reader::fail("a regex_error of no known kind");  // the enumeration has room for four bits
   const std::regex_error error(static_cast<std::regex_constants::error_type>(code));
-  return make(with_what<std::runtime_error>(error, decode_text(reader)), nested);
+  return make_exception(with_what<std::runtime_error>(error, decode_text(reader)), nested);
 }
 
 void encode_filesystem_error(Writer& writer, const std::exception& exception) {
@@ -172,9 +149,9 @@ std::exception_ptr decode_filesystem_error(Reader& reader, const std::exception_
   // The constructor appends this again. Of a foreign category it is another message, and both stay.
   const std::string message = ": " + code.message();
   if (what.ends_with(message)) what.resize(what.size() - message.size());
-  if (!second.empty()) return make(filesystem_error(what, first, second, code), nested);
-  if (!first.empty()) return make(filesystem_error(what, first, code), nested);
-  return make(filesystem_error(what, code), nested);
+  if (!second.empty()) return make_exception(filesystem_error(what, first, second, code), nested);
+  if (!first.empty()) return make_exception(filesystem_error(what, first, code), nested);
+  return make_exception(filesystem_error(what, code), nested);
 }
 
 struct ThrowsWhenMade {
@@ -206,10 +183,10 @@ std::exception_ptr decode_bad_variant_access(Reader& reader, const std::exceptio
     try {
       mistake();
     } catch (const std::bad_variant_access& made) {
-      if (made.what() == what) return make(made, nested);
+      if (made.what() == what) return make_exception(made, nested);
     }
   }
-  return make(std::bad_variant_access(), nested);
+  return make_exception(std::bad_variant_access(), nested);
 }
 
 void encode_remote_error(Writer& writer, const std::exception& error) {
@@ -219,7 +196,7 @@ void encode_remote_error(Writer& writer, const std::exception& error) {
 
 std::exception_ptr decode_remote_error(Reader& reader, const std::exception_ptr& nested) {
   std::string type_name = decode_text(reader);
-  return make(RemoteError(std::move(type_name), decode_text(reader)), nested);
+  return make_exception(RemoteError(std::move(type_name), decode_text(reader)), nested);
 }
 
 void encode_worker_died(Writer& writer, const std::exception& exception) {
@@ -249,7 +226,7 @@ std::exception_ptr decode_worker_died(Reader& reader, const std::exception_ptr& 
     }
     usage->max_rss = reader.value<std::size_t>();
   }
-  return make(WorkerDied(what, pid, exitcode, std::move(task_name), usage), nested);
+  return make_exception(WorkerDied(what, pid, exitcode, std::move(task_name), usage), nested);
 }
 
 const ExceptionKind kinds[] = {
@@ -300,6 +277,17 @@ const ExceptionKind kinds[] = {
 };
 
 }  // namespace
+
+void encode_text(Writer& writer, std::string_view text) {
+  writer.size(text.size());
+  writer.bytes(text.data(), text.size());
+}
+
+std::string decode_text(Reader& reader) {
+  std::string text(reader.size(1), '\0');
+  reader.bytes(text.data(), text.size());
+  return text;
+}
 
 std::span<const ExceptionKind> exception_kinds() { return kinds; }
 

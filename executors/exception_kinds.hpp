@@ -5,6 +5,8 @@
 #include <cofork/ipc/writer.hpp>
 #include <exception>
 #include <span>
+#include <string>
+#include <string_view>
 #include <typeinfo>
 
 namespace cofork::detail {
@@ -19,5 +21,8 @@ struct ExceptionKind {
 
 /// In an order that is the same in every fork of this program. The first is RemoteError.
 std::span<const ExceptionKind> exception_kinds();
+
+void encode_text(ipc::Writer& writer, std::string_view text);
+std::string decode_text(ipc::Reader& reader);
 
 }  // namespace cofork::detail

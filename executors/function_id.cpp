@@ -1,10 +1,9 @@
 #include "function_id.hpp"
 
-#include <cxxabi.h>
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <link.h>
 
+#include <cofork/executors/symbols.hpp>
 #include <cofork/runtime/errors.hpp>
 #include <cstdlib>
 #include <cstring>
@@ -134,13 +133,6 @@ AnyFunction find_function(std::span<const Code> codes, const FunctionId& id) {
   return nullptr;
 }
 
-std::string demangle(const char* name) {
-  int status = 0;
-  const std::unique_ptr<char, decltype(&std::free)> demangled(abi::__cxa_demangle(name, nullptr, nullptr, &status),
-                                                              &std::free);
-  return status == 0 && demangled ? demangled.get() : name;
-}
-
 }  // namespace
 
 FunctionId identify(AnyFunction function) {
@@ -174,10 +166,9 @@ void remember_modules() {
 }
 
 std::string function_name(AnyFunction function) {
-  void* const address = reinterpret_cast<void*>(function);
-  Dl_info info;
-  if (dladdr(address, &info) != 0 && info.dli_sname && info.dli_saddr == address) return demangle(info.dli_sname);
-  return fmt::format("function at {:#x}", reinterpret_cast<std::uintptr_t>(function));
+  const auto address = reinterpret_cast<std::uintptr_t>(function);
+  std::string name = function_at(address);
+  return name.empty() ? fmt::format("function at {:#x}", address) : name;
 }
 
 std::string type_name(const std::type_info& type) { return demangle(type.name()); }

@@ -32,8 +32,8 @@ AnyFunction resolve(const FunctionId& id);
 /// dynamic linker, whose lock another thread may have held in the instant of the fork.
 void remember_modules();
 
-/// The function's name and parameters, or "function at 0x..." if the dynamic symbol table does not have it (functions
-/// of a program are there when it is linked with -rdynamic).
+/// The function's name and parameters, or "function at 0x..." if the symbol tables do not have it: it is static, or
+/// not exported, and its module is stripped.
 std::string function_name(AnyFunction function);
 
 /// The type's name as it is written in C++.

@@ -7,6 +7,7 @@
 #include <cofork/executors/pool_worker.hpp>
 #include <cofork/executors/respawn_brake.hpp>
 #include <cofork/executors/work.hpp>
+#include <cofork/executors/worker_death.hpp>
 #include <cofork/runtime/context.hpp>
 #include <cofork/runtime/intrusive_ptr.hpp>
 #include <cofork/runtime/loop.hpp>
@@ -145,7 +146,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   void condemn(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace);
   void ask_to_stop(PoolWorker& worker, StopReason reason, std::chrono::nanoseconds grace);
   void end_stop(PoolWorker& worker, Piece& piece, std::uint32_t item);
-  void end_stopped_item(Piece& piece, std::uint32_t item, StopReason reason);
+  void end_stopped_item(const PoolWorker& worker, Piece& piece, std::uint32_t item, StopReason reason);
   void take_back_all(PoolWorker& worker, bool keep_next = false);
   void take_back_items(PoolWorker& worker, InFlight& frame, std::uint32_t keep);
   void queue_again(const IntrusivePtr<Piece>& piece, const ipc::TaskSender::Sent& sent, std::uint32_t first,
@@ -159,6 +160,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   void worker_proven(PoolWorker& worker) noexcept;
   void start_failed(std::exception_ptr error);
   std::exception_ptr broken() const;
+  TaskUsage usage_of(PoolWorker& worker, const InFlight& frame, const ipc::ItemUsage& usage) const;
 
   // Results.
   bool drain(PoolWorker& worker);
@@ -205,6 +207,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   int lowest_priority_ = std::numeric_limits<int>::max();  // of all that was ever sent to a worker
   PoolStats stats_;
   std::shared_ptr<PoolObserver> observer_;
+  OutOfMemoryKills out_of_memory_kills_;
 
   struct PoolTimer : Timer {
     PoolCore* core = nullptr;

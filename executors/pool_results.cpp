@@ -89,6 +89,22 @@ bool PoolCore::drain(PoolWorker& worker) {
   return any;
 }
 
+TaskUsage PoolCore::usage_of(PoolWorker& worker, const InFlight& frame, const ipc::ItemUsage& usage) const {
+  const auto time = [](std::int64_t nanoseconds) {
+    return std::chrono::nanoseconds(std::max<std::int64_t>(nanoseconds, 0));
+  };
+  TaskUsage used;
+  used.pid = worker.pid_of_result();
+  // It counts from the end of what it did before, unless it had to wait.
+  const std::int64_t queued = worker.sender.begun_at(frame.frame) - frame.piece->submitted_at;
+  used.queued = time(queued);
+  used.wall = time(usage.wall + std::min<std::int64_t>(queued, 0));
+  used.user = usage.user == usage.wall ? used.wall : time(usage.user);
+  used.system = time(usage.system);
+  used.max_rss = static_cast<std::size_t>(usage.max_rss);
+  return used;
+}
+
 void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& result) {
   InFlight* const frame = worker.current();
   if (!frame || static_cast<std::uint32_t>(frame->frame) != result.frame || frame->results != result.item)
@@ -118,8 +134,9 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
   worker.expected -= frame->expected_each;
   if (frame->results == frame->limit) piece.in_worker = nullptr;
   ended(frame->piece);
+  if (piece.submitted_at != 0) piece.used(item, usage_of(worker, *frame, result.usage));
   if (stopped) return end_stop(worker, piece, item);
-  if (piece.has_known_time()) piece.statistics->add(static_cast<double>(std::max<std::int64_t>(result.wall, 0)));
+  if (piece.has_known_time()) piece.statistics->add(static_cast<double>(std::max<std::int64_t>(result.usage.wall, 0)));
   try {
     if (result.kind == ipc::ResultFrame::value) {
       piece.value(item, reader);
@@ -128,7 +145,7 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
       brake_.success();
       return;
     }
-    piece.failed(item, decode_exception(reader));
+    piece.failed(item, decode_exception(reader, worker.pid_of_result(), piece.name()));
   } catch (...) {
     piece.failed(item, std::current_exception());
   }

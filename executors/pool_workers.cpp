@@ -1,11 +1,9 @@
 // The lives of a pool's workers: started, used up, stopped, dead.
-#include <sys/wait.h>
-
 #include <algorithm>
 #include <cofork/executors/early_fork_server.hpp>
+#include <cofork/executors/exception_origin.hpp>
 #include <cofork/executors/parcel.hpp>
 #include <cofork/executors/pool_core.hpp>
-#include <cofork/executors/pool_limits.hpp>
 #include <cofork/executors/pool_nesting.hpp>
 #include <cofork/executors/worker_main.hpp>
 #include <cofork/runtime/errors.hpp>
@@ -23,11 +21,6 @@ constexpr unsigned most_failed_starts = 4;
 constexpr std::chrono::milliseconds pause_after_failure{20};
 // So many workers may die one after the other when a task was the next that they would have begun.
 constexpr unsigned most_lost_starts = 20;
-
-int exit_code(const WorkerExit* exit) {
-  if (!exit || !exit->status_known) return -SIGKILL;
-  return WIFSIGNALED(exit->status) ? -WTERMSIG(exit->status) : WEXITSTATUS(exit->status);
-}
 
 /// The call with which a worker begins.
 class Initializer final : public RefCounted, public Piece {
@@ -48,16 +41,6 @@ class Initializer final : public RefCounted, public Piece {
   PoolWorker& worker_;
   FunctionStatistics own_statistics_;
 };
-
-std::string describe_end(pid_t pid, const WorkerExit* exit) {
-  std::string text = "worker " + std::to_string(pid);
-  if (!exit || !exit->status_known) return text + " died with the process that forked it";
-  if (!WIFSIGNALED(exit->status)) return text + " exited with status " + std::to_string(WEXITSTATUS(exit->status));
-  const int number = WTERMSIG(exit->status);
-  const char* abbreviation = ::sigabbrev_np(number);
-  text += " was killed by ";
-  return text + (abbreviation ? std::string("SIG") + abbreviation : "signal " + std::to_string(number));
-}
 
 }  // namespace
 
@@ -136,8 +119,8 @@ void PoolCore::worker_exited(const WorkerExit& exit) {
   if (!worker->proven && worker->stop_reason == StopReason::none) {
     start_error = worker->start_error;
     if (!start_error && worker->current()) {
-      const std::string what = describe_end(exit.pid, &exit) + " while it executed the pool's initializer";
-      start_error = std::make_exception_ptr(WorkerDied(what, exit.pid, exit_code(&exit), "the pool's initializer"));
+      start_error = worker_died(exit.pid, &exit, "the pool's initializer", {},
+                                read_crash(worker->sender.crash_record()), out_of_memory_kills_.rose(), std::nullopt);
     }
   }
   bury(*worker, &exit);
@@ -287,12 +270,12 @@ void PoolCore::ask_to_stop(PoolWorker& worker, StopReason reason, std::chrono::n
 
 /// The coroutine that was asked to end has ended.
 void PoolCore::end_stop(PoolWorker& worker, Piece& piece, std::uint32_t item) {
-  end_stopped_item(piece, item, std::exchange(worker.stop_reason, StopReason::none));
+  end_stopped_item(worker, piece, item, std::exchange(worker.stop_reason, StopReason::none));
   worker.grace.stop();
   watch_deadline(worker);
 }
 
-void PoolCore::end_stopped_item(Piece& piece, std::uint32_t item, StopReason reason) {
+void PoolCore::end_stopped_item(const PoolWorker& worker, Piece& piece, std::uint32_t item, StopReason reason) {
   if (reason == StopReason::cancelled) {
     piece.cancelled(item);
     ++stats_.cancelled;
@@ -301,7 +284,7 @@ void PoolCore::end_stopped_item(Piece& piece, std::uint32_t item, StopReason rea
   const double seconds = std::chrono::duration<double>(piece.limits.timeout).count();
   char text[160];
   std::snprintf(text, sizeof text, "%.100s exceeded its timeout of %g s", piece.name().c_str(), seconds);
-  piece.failed(item, std::make_exception_ptr(TimeoutError(text)));
+  piece.failed(item, make_exception_from(TimeoutError(text), {worker.pid, piece.name(), {}}));
   ++stats_.failed;
 }
 
@@ -372,6 +355,9 @@ void PoolCore::bury(PoolWorker& worker, const WorkerExit* exit) {
 }
 
 void PoolCore::end_executing_item(PoolWorker& worker, const WorkerExit* exit) {
+  const bool killed = worker.stop_reason == StopReason::none && exit_code(exit) == -SIGKILL;
+  const bool out_of_memory = killed && out_of_memory_kills_.rose();
+  const std::int64_t now = Clock::now().time_since_epoch().count();
   // One at most; more only where the worker lied about what it began.
   for (auto frame = worker.in_flight.rbegin(); frame != worker.in_flight.rend(); ++frame) {
     for (std::uint32_t item = frame->limit; item-- > frame->results;) {
@@ -379,8 +365,15 @@ void PoolCore::end_executing_item(PoolWorker& worker, const WorkerExit* exit) {
       ended(frame->piece);
       if (observer_) observer_->lost(worker, *frame, item);
       if (piece.belongs_to_worker()) continue;
+      std::optional<TaskUsage> usage;
+      if (exit && exit->status_known) {
+        const bool current = &*frame == worker.current() && item == frame->results;
+        const std::int64_t begun_at = current ? worker.begun_at(now) : now;
+        usage = usage_at_end(*exit, worker.sender, piece.submitted_at, begun_at, now);
+        piece.used(item, *usage);
+      }
       if (worker.stop_reason != StopReason::none) {
-        end_stopped_item(piece, item, worker.stop_reason);
+        end_stopped_item(worker, piece, item, worker.stop_reason);
         continue;
       }
       if (piece.limits.retries > 0 && !stopping_) {
@@ -396,9 +389,9 @@ void PoolCore::end_executing_item(PoolWorker& worker, const WorkerExit* exit) {
         ++stats_.failed;
         continue;
       }
-      const std::string what = describe_end(worker.pid, exit) + " while it executed " + piece.name() +
-                               limit_note(piece.limits.resources, exit);
-      piece.failed(item, std::make_exception_ptr(WorkerDied(what, worker.pid, exit_code(exit), piece.name())));
+      const Crash crash = read_crash(worker.sender.crash_record());
+      piece.failed(item,
+                   worker_died(worker.pid, exit, piece.name(), piece.limits.resources, crash, out_of_memory, usage));
       ++stats_.failed;
     }
     frame->limit = frame->results;

@@ -13,6 +13,7 @@ SubmittedWork::SubmittedWork(IntrusivePtr<PoolCore> core, const SubmitOptions& o
       options.timeout, options.grace, options.retries, options.priority, {options.memory_limit, options.cpu_limit}};
   priority = options.priority;
   statistics = &core_->statistics(function_key);
+  submitted_at = Clock::now().time_since_epoch().count();
 }
 
 void SubmittedWork::failed(std::uint32_t, std::exception_ptr error) noexcept {

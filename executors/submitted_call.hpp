@@ -20,6 +20,7 @@ class SubmittedWork : public Piece, public QueueEntry {
 
   void failed(std::uint32_t, std::exception_ptr error) noexcept override;
   void cancelled(std::uint32_t) noexcept override { end_ = End::cancelled; }
+  void used(std::uint32_t, const TaskUsage& usage) noexcept override { usage_ = usage; }
   void complete() noexcept override;
   bool urgent() const noexcept override { return future_.has_listeners(); }
   IntrusivePtr<Piece> split(std::uint32_t, std::uint32_t) override { return IntrusivePtr<Piece>(this); }
@@ -70,6 +71,7 @@ class SubmittedWork : public Piece, public QueueEntry {
   bool executing() const { return core_->executing(*this); }
   std::string name() const override { return name_.empty() ? function_name() : name_; }
   const std::string* own_name() const noexcept override { return name_.empty() ? nullptr : &name_; }
+  const std::optional<TaskUsage>& measured() const noexcept { return usage_; }
 
  private:
   enum class End : unsigned char { none, value, error, cancelled };
@@ -79,6 +81,7 @@ class SubmittedWork : public Piece, public QueueEntry {
   FutureStateBase& future_;
   std::exception_ptr error_;
   std::string name_;
+  std::optional<TaskUsage> usage_;
   End end_ = End::none;
 };
 
@@ -130,6 +133,7 @@ class SubmittedCall final : public TypedCall<FutureState<R>, F, Parameters, Held
   bool cancel() override { return this->done() ? FutureStateBase::cancelled() : this->cancel_work(); }
   bool kill() override { return !this->done() && this->kill_work(); }
   bool running() const override { return this->executing(); }
+  std::optional<TaskUsage> usage() const override { return this->done() ? this->measured() : std::nullopt; }
 
   void value(std::uint32_t, ipc::Reader& reader) override {
     if constexpr (std::is_void_v<R>)

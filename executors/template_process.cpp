@@ -15,6 +15,7 @@
 #include <cofork/executors/after_fork.hpp>
 #include <cofork/executors/fork_advice.hpp>
 #include <cofork/executors/function_id.hpp>
+#include <cofork/executors/throw_trace.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
 #include <csignal>
 #include <cstdio>
@@ -249,6 +250,7 @@ void run_template(int control, pid_t parent, WorkerMain worker_main, const char*
 TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name, const Inheritance* inheritance) {
   if (!inheritance) warn_about_threads();
   remember_modules();
+  prepare_throw_traces();
   flush_standard_streams();
 
   const StandardDescriptorsOpen standard_descriptors;

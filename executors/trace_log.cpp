@@ -124,7 +124,7 @@ void PoolTrace::received(PoolWorker& worker, const InFlight& frame, std::uint32_
       piece.marks.queued_at = piece.marks.sent_at = since();
     }
     const Piece::Marks& marks = piece.marks;
-    const std::int64_t wall = std::clamp<std::int64_t>(result.wall, 0, now);
+    const std::int64_t wall = std::clamp<std::int64_t>(result.usage.wall, 0, now);
     const std::int64_t begun_at = std::max(now - wall, marks.sent_at);
     const TaskEnd end = result.kind == ipc::ResultFrame::value ? TaskEnd::returned : TaskEnd::threw;
     const std::uint64_t entry = log_->tasks.push({marks.number + item, owner.number, marks.queued_at, marks.sent_at,

@@ -5,6 +5,7 @@
 #include <cofork/executors/resource_limits.hpp>
 #include <cofork/ipc/reader.hpp>
 #include <cofork/ipc/task_sender.hpp>
+#include <cofork/runtime/errors.hpp>
 #include <cofork/runtime/intrusive_list.hpp>
 #include <cofork/runtime/intrusive_ptr.hpp>
 #include <cstdint>
@@ -51,6 +52,8 @@ class Piece {
   virtual void cancelled(std::uint32_t item) noexcept = 0;
   /// A value of the stream that it is.
   virtual void streamed(ipc::Reader&) { ipc::Reader::fail("a stream's value from a task that is no stream"); }
+  /// Before one of these: what its execution took.
+  virtual void used(std::uint32_t, const TaskUsage&) noexcept {}
   /// Called once after an item's end, from where the user's code may run.
   virtual void complete() noexcept {}
   /// Whether someone waits for just this, and not for more than this.
@@ -68,8 +71,9 @@ class Piece {
 
   FunctionStatistics* statistics = nullptr;
   TaskLimits limits;
-  bool is_coroutine = false;  // its items end when they are asked to
-  unsigned lost_starts = 0;   // workers that died when its first item was the next to be begun
+  bool is_coroutine = false;      // its items end when they are asked to
+  std::int64_t submitted_at = 0;  // nanoseconds of the monotonic clock; 0: nobody asks
+  unsigned lost_starts = 0;       // workers that died when its first item was the next to be begun
   // Where it is, for the pool: in a worker's frame, or in an entry of the queue after it was taken back from one.
   PoolWorker* in_worker = nullptr;
   std::uint64_t in_frame = 0;

@@ -1,8 +1,11 @@
 #include <chrono>
 #include <cofork/executors/after_fork.hpp>
+#include <cofork/executors/crash_report.hpp>
 #include <cofork/executors/exception_codec.hpp>
 #include <cofork/executors/function_id.hpp>
 #include <cofork/executors/pool_nesting.hpp>
+#include <cofork/executors/task_clock.hpp>
+#include <cofork/executors/throw_trace.hpp>
 #include <cofork/executors/worker_loop.hpp>
 #include <cofork/executors/worker_main.hpp>
 #include <cofork/executors/worker_memory.hpp>
@@ -33,7 +36,7 @@ class Call final : public WorkerCall {
     const std::uint32_t flags = frame_.header.flags;
     if (!(flags & ipc::TaskFrame::in_arena) || (flags & ipc::TaskFrame::chunk)) return;
     receiver_.begin_result();
-    receiver_.publish(ipc::ResultFrame::arguments_taken, frame_, item_, 0);
+    receiver_.publish(ipc::ResultFrame::arguments_taken, frame_, item_, {});
   }
   ipc::Writer& result() override {
     begun_ = true;
@@ -101,17 +104,21 @@ class Items {
 };
 
 /// False if the worker is of no use: its initializer failed. `time` is when the latest call ended.
-bool run_frame(ipc::TaskReceiver& receiver, WorkerLoop& loop, ipc::TaskReceiver::Frame& frame, std::int64_t& time) {
+bool run_frame(ipc::TaskReceiver& receiver, WorkerLoop& loop, ipc::TaskReceiver::Frame& frame, std::int64_t& time,
+               TaskClock& clock) {
   Items items(frame);
   std::int64_t begun_at = receiver.waited() ? now() : time;
+  if (clock.begin(begun_at)) receiver.set_time_at_begin(clock.user(), clock.system());
   while (const std::optional<std::uint32_t> item = receiver.claim(frame, begun_at)) {
     const ipc::ResultFrame::Kind kind = items.run_next(receiver, loop, *item);
     const std::int64_t ended_at = now();
     report_memory(receiver, ended_at);
+    const ipc::ItemUsage usage = clock.end(begun_at, ended_at);
+    if (clock.begin(ended_at)) receiver.set_time_at_begin(clock.user(), clock.system());
     // Before its last result, so that whoever has read that knows that the frame's memory is free.
     const bool last = *item + 1 == frame.header.items;
     if (last) receiver.pass(frame);
-    receiver.publish(kind, frame, *item, ended_at - begun_at);
+    receiver.publish(kind, frame, *item, usage);
     begun_at = time = ended_at;
     if (kind == ipc::ResultFrame::error && frame.header.flags & ipc::TaskFrame::initializer) return false;
     if (last) return true;
@@ -127,12 +134,17 @@ void worker_main(std::span<const int> descriptors) {
   ipc::keep_freed_memory(freed_memory_kept);
   try {
     ipc::TaskReceiver receiver(descriptors);
+    const void* const stack_end = __builtin_frame_address(0);  // of what is told about tasks
+    report_crashes(receiver.crash_record());
+    report_crashes_below(stack_end);
+    trace_throws(stack_end);
     become_pool_worker(receiver.settings());
     watch_memory(receiver);
     WorkerLoop loop(receiver);
-    std::int64_t time = 0;
+    TaskClock clock;
+    std::int64_t time = now();
     while (std::optional<ipc::TaskReceiver::Frame> frame = receiver.next_frame())
-      if (!run_frame(receiver, loop, *frame, time)) leave(1);
+      if (!run_frame(receiver, loop, *frame, time, clock)) leave(1);
     leave(0);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "cofork: a worker cannot go on: %s\n", error.what());

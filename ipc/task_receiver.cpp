@@ -40,7 +40,9 @@ TaskReceiver::TaskReceiver(std::span<const int> descriptors)
       tasks_(task_file_.descriptor(), task_file_.size(), Mapping::Access::read),
       results_(result_file_.descriptor(), result_file_.size()),
       arena_(result_file_, results_, ResultFileLayout::arena),
-      message_(arena_, results_) {}
+      message_(arena_, results_) {
+  worker().pid.store(::getpid(), std::memory_order_relaxed);
+}
 
 template <class F>
 void TaskReceiver::wait(F&& over) {
@@ -193,7 +195,7 @@ TaskReceiver::Message& TaskReceiver::begin_result() {
   return message_;
 }
 
-void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, std::int64_t wall) {
+void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, const ItemUsage& usage) {
   std::vector<Descriptor>& descriptors = message_.descriptors();
   const auto count = static_cast<std::uint32_t>(descriptors.size());
   if (count != 0) send_descriptors(descriptors);
@@ -205,7 +207,7 @@ void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint
              count,
              static_cast<std::uint32_t>(frame.sequence),
              item,
-             wall,
+             usage,
              message_.size(),
              message_.arena_offset()};
   if (in_arena) blocks_.push_back({results_published_, message_.release_arena()});

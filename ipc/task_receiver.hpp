@@ -44,7 +44,16 @@ class TaskReceiver {
   using Message = FrameMessage;
   /// Begins a result, waiting for room. What an earlier `begin_result` began and `publish` did not send is dropped.
   Message& begin_result();
-  void publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, std::int64_t wall);
+  void publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, const ItemUsage& usage);
+
+  /// What the parent is to know if this process dies.
+  CrashRecord& crash_record() const noexcept {
+    return *reinterpret_cast<CrashRecord*>(results_.data() + ResultFileLayout::crash);
+  }
+  void set_time_at_begin(std::int64_t user, std::int64_t system) noexcept {
+    worker().user_at_begin.store(user, std::memory_order_relaxed);
+    worker().system_at_begin.store(system, std::memory_order_relaxed);
+  }
 
   // For a worker that executes a coroutine.
 

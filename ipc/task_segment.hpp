@@ -15,6 +15,7 @@
 #pragma once
 
 #include <atomic>
+#include <cofork/ipc/crash_record.hpp>
 #include <cstddef>
 #include <cstdint>
 
@@ -87,6 +88,10 @@ struct alignas(64) WorkerWords {
   alignas(64) std::atomic<std::uint32_t> asleep{0};
   /// Private resident memory that it has taken since its start, in bytes, as it found after one of its latest calls.
   alignas(64) std::atomic<std::uint64_t> memory{0};
+  /// The worker's; its first results may be there before the parent hears of its start.
+  std::atomic<std::int32_t> pid{0};
+  /// Processor time of the process, in nanoseconds, when it began the item that it executes; a little before at most.
+  std::atomic<std::int64_t> user_at_begin{0}, system_at_begin{0};
 };
 
 /// For each frame, at its sequence number modulo `max_frames`.
@@ -122,6 +127,15 @@ struct ItemHeader {
   std::uint64_t descriptors : 16;
 };
 
+/// What executing an item took: nanoseconds, and the process's peak resident memory in bytes. Short items do not ask
+/// the kernel: their user time is `wall`.
+struct ItemUsage {
+  ItemUsage(std::int64_t time = 0) : wall(time), user(time) {}  // NOLINT: a time is a usage
+
+  std::int64_t wall, user, system = 0;
+  std::uint64_t max_rss = 0;
+};
+
 /// Begins a frame in the result ring, 8-byte aligned; a message that is inline follows.
 struct ResultFrame {
   enum Kind : std::uint16_t {
@@ -136,7 +150,7 @@ struct ResultFrame {
   std::uint32_t descriptors;
   std::uint32_t frame;  ///< its sequence number, lower half
   std::uint32_t item;
-  std::int64_t wall;  ///< nanoseconds
+  ItemUsage usage;
   std::uint64_t message_size;
   std::uint64_t arena_offset;
 };
@@ -147,12 +161,14 @@ struct TaskFileLayout {
   static constexpr std::size_t arena = ring + task_ring_bytes;
 };
 struct ResultFileLayout {
+  static constexpr std::size_t crash = segment_page / 2;  ///< CrashRecord, beside the worker's words
   static constexpr std::size_t claims = segment_page;
   static constexpr std::size_t ring = claims + max_frames * sizeof(Claim);
   static constexpr std::size_t arena = ring + result_ring_bytes;
 };
 
-static_assert(sizeof(ParentWords) <= segment_page && sizeof(WorkerWords) <= segment_page);
+static_assert(sizeof(ParentWords) <= segment_page && sizeof(WorkerWords) <= ResultFileLayout::crash);
+static_assert(ResultFileLayout::crash + sizeof(CrashRecord) <= ResultFileLayout::claims);
 static_assert(sizeof(ItemHeader) == 8 && sizeof(TaskFrame) == 64 && sizeof(ResultFrame) % 8 == 0);
 static_assert(TaskFileLayout::arena % segment_page == 0 && ResultFileLayout::arena % segment_page == 0);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);

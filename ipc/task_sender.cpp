@@ -252,7 +252,7 @@ bool TaskSender::next_result(Result& result) {
     result.kind = frame.kind;
     result.frame = frame.frame;
     result.item = frame.item;
-    result.wall = frame.wall;
+    result.usage = frame.usage;
     result.descriptors.clear();
     if (frame.descriptors != 0) receive_descriptors(frame.descriptors, result.descriptors);
     result_bytes_read_ += size;

@@ -1,6 +1,8 @@
 // The parent's end of the memory that it shares with a worker.
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <cofork/ipc/arena.hpp>
 #include <cofork/ipc/descriptor.hpp>
@@ -81,7 +83,7 @@ class TaskSender {
     ResultFrame::Kind kind;
     std::uint32_t frame;  ///< lower half of the sequence number
     std::uint32_t item;
-    std::int64_t wall;
+    ItemUsage usage;
     std::span<const std::byte> message;  ///< valid until the next call of `next_result` or `results_done`
     std::vector<Descriptor> descriptors;
   };
@@ -95,8 +97,22 @@ class TaskSender {
   /// How many results have been read in all.
   std::uint64_t results_read() const noexcept { return results_read_; }
 
+  // As the worker says.
+
   /// Private resident memory that the worker has taken since its start, in bytes, as it says; 0 if it does not measure.
   std::uint64_t worker_memory() const noexcept { return worker().memory.load(std::memory_order_relaxed); }
+  pid_t pid() const noexcept { return worker().pid.load(std::memory_order_relaxed); }
+  const CrashRecord& crash_record() const noexcept {
+    return *reinterpret_cast<const CrashRecord*>(results_.data() + ResultFileLayout::crash);
+  }
+  /// Processor time when it began what it executed.
+  struct Times {
+    std::int64_t user, system;
+  };
+  Times times_at_begin() const noexcept {
+    return {worker().user_at_begin.load(std::memory_order_relaxed),
+            worker().system_at_begin.load(std::memory_order_relaxed)};
+  }
 
   // Sleeping.
 

@@ -53,17 +53,21 @@ class BrokenProcessPool : public Error {
   using Error::Error;
 };
 
-/// What running a task in a worker took. Times are of this task alone.
+/// What running a task in a worker took. The processor time of a task of less than 20 µs is not measured: it is taken
+/// to be user time from its beginning to its end.
 struct TaskUsage {
   pid_t pid = 0;                      ///< the worker that executed it
   std::chrono::nanoseconds queued{};  ///< from the call of `submit` to the beginning of its execution
   std::chrono::nanoseconds wall{};    ///< from the beginning to the end of its execution
-  std::chrono::nanoseconds user{};    ///< CPU time in user mode
+  std::chrono::nanoseconds user{};    ///< CPU time in user mode, of all threads of the worker
   std::chrono::nanoseconds system{};  ///< CPU time in the kernel
   std::size_t max_rss = 0;            ///< the worker's peak resident memory when the task ended, in bytes
 };
 
 /// The worker that was executing a task ended before the task did: by a signal, or by exiting, whatever its status.
+/// The first line of its `what()` says how, while it executed what, and why if that can be told (a limit, a stack that
+/// overflowed, the kernel's want of memory); after a crash the lines that follow are its backtrace, which
+/// `remote_info` has too.
 class WorkerDied : public Error {
  public:
   using Error::Error;
