@@ -7,6 +7,7 @@
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/loop_handles.hpp>
 #include <cofork/runtime/run.hpp>
+#include <cofork/runtime/signals.hpp>
 #include <cofork/runtime/spawn.hpp>
 #include <exception>
 
@@ -40,6 +41,7 @@ class InterruptWatch {
 
  private:
   void interrupt() {
+    if (interrupts_are_watched()) return;
     interrupted_ = true;
     uv_signal_stop(&signal_);
     main_.cancel();
