@@ -26,6 +26,7 @@
 #include <cofork/ipc/wait.hpp>
 #include <cofork/runtime/as_completed.hpp>
 #include <cofork/runtime/barrier.hpp>
+#include <cofork/runtime/byte_stream.hpp>
 #include <cofork/runtime/channel.hpp>
 #include <cofork/runtime/condition.hpp>
 #include <cofork/runtime/errors.hpp>

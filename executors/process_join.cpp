@@ -1,6 +1,6 @@
 #include <cofork/executors/process_join.hpp>
 #include <cofork/ipc/descriptor.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/context.hpp>
 #include <cofork/runtime/descriptor_watch.hpp>
 #include <cofork/runtime/loop.hpp>
@@ -18,23 +18,19 @@ class EndOfChild {
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle) {
+  void await_suspend(std::coroutine_handle<Promise> handle) {
     Context* const context = context_of(handle);
-    if (context && context->cancelled()) {
-      cancelled_ = true;
-      return false;
-    }
+    if (context && context->cancelled()) throw CancelledError();
     // libuv takes each descriptor once, and others may wait, too.
     sentinel_ = ipc::Descriptor::duplicate(child_.sentinel());
     watch_ = DescriptorWatch(Loop::current().uv(), sentinel_.get(), [this] { ended(); });
     if (timeout_) node_.start(deadline_after(*timeout_), [](Timer& timer) noexcept { node(timer).resume_later(); });
     node_.suspend(handle, context, "the end of a process", [](Waiter& waiter) noexcept { waiter.resume_cancelled(); });
-    return true;
   }
   void await_resume() {
     node_.stop();
     watch_ = DescriptorWatch();
-    if (cancelled_ || node_.cancelled()) throw CancelledError();
+    if (node_.cancelled()) throw CancelledError();
   }
 
  private:
@@ -52,7 +48,6 @@ class EndOfChild {
   ipc::Descriptor sentinel_;
   DescriptorWatch watch_;  // goes before its descriptor does
   Node node_;
-  bool cancelled_ = false;
 };
 
 }  // namespace

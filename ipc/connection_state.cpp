@@ -16,7 +16,8 @@
 namespace cofork::detail {
 
 ConnectionState::ConnectionState(std::unique_ptr<MessageSocket> socket, EndLine line, bool readable, bool writable)
-    : socket_(std::move(socket)),
+    : HandleState("connection"),
+      socket_(std::move(socket)),
       line_(std::move(line)),
       readable_(readable),
       writable_(writable),
@@ -35,24 +36,18 @@ ConnectionState::~ConnectionState() {
   watches_.close(keep_open);
 }
 
-void ConnectionState::require_given() const {
-  if (not_given_)
-    throw std::logic_error(
-        "this connection was not given to this process: pass it as an argument or capture a copy of it");
-}
-
 void ConnectionState::require_readable() const {
-  require_given();
+  check_given();
   if (!readable_) throw std::logic_error("this connection is write-only");
 }
 
 void ConnectionState::require_writable() const {
-  require_given();
+  check_given();
   if (!writable_) throw std::logic_error("this connection is read-only");
 }
 
 int ConnectionState::native_handle() const {
-  require_given();
+  check_given();
   return socket_->descriptor();
 }
 
@@ -156,7 +151,7 @@ enum EndFlags : std::uint8_t { may_read = 1, may_write = 2, has_line = 4, second
 }  // namespace
 
 void ConnectionState::encode(ipc::Writer& writer) {
-  require_given();
+  check_given();
   const std::lock_guard lock(mutex_);
   socket_->require_between_messages();
   std::uint8_t flags = 0;
@@ -188,13 +183,13 @@ ConnectionPtr ConnectionState::decode(ipc::Reader& reader) {
 }
 
 void ConnectionState::list_descriptors(std::vector<int>& to) const {
-  if (not_given_) return;
+  if (!given()) return;
   to.push_back(socket_->descriptor());
   line_.list_descriptors(to);
 }
 
 void ConnectionState::before_fork() {
-  require_given();
+  check_given();
   // Held until the fork is over: the child gets a state that no other thread is in the middle of changing.
   mutex_.lock();
   try {
@@ -218,14 +213,13 @@ void ConnectionState::after_fork_in_child(bool given) noexcept {
     used_ = given_away_ = false;
     mutex_.unlock();
   } else {
-    not_given_ = true;
     static_cast<void>(socket_.release());  // with numbers that are not its any more
   }
   watches_.close(nullptr);
 }
 
 void ConnectionState::process_waits() noexcept {
-  if (!given_away_ || used_ || not_given_) return;
+  if (!given_away_ || used_ || !given()) return;
   const std::unique_lock lock(mutex_, std::try_to_lock);
   // Who has the lock gives it away, or uses it.
   if (lock.owns_lock() && !used_) line_.let_go();

@@ -7,7 +7,7 @@
 #include <chrono>
 #include <cofork/ipc/blocking.hpp>
 #include <cofork/ipc/end_line.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/message.hpp>
 #include <cofork/ipc/message_socket.hpp>
 #include <cofork/ipc/socket_watch.hpp>
@@ -75,7 +75,6 @@ class ConnectionState final : public HandleState {
   void process_waits() noexcept override;
 
  private:
-  void require_given() const;
   Received try_receive(IncomingMessage& message);
 
   mutable std::mutex mutex_;
@@ -86,7 +85,6 @@ class ConnectionState final : public HandleState {
   const MessageFiles::Owner files_ = MessageFiles::new_owner();
   std::atomic<bool> used_ = false;
   std::atomic<bool> given_away_ = false;
-  std::atomic<bool> not_given_ = false;
   SocketWatches watches_;
   std::uint64_t begun_ = 0;
 };

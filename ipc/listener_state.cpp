@@ -50,7 +50,7 @@ ConnectionPtr make_stream_connection(ipc::Descriptor socket) {
 }
 
 ListenerState::ListenerState(ipc::Descriptor socket, AuthenticationKey key)
-    : socket_(std::move(socket)), key_(std::move(key)), generation_(fork_generation()) {}
+    : HandleState("listener"), socket_(std::move(socket)), key_(std::move(key)), generation_(fork_generation()) {}
 
 IntrusivePtr<ListenerState> ListenerState::bind_unix(const std::string& path, AuthenticationKey key) {
   const SocketAddress address = SocketAddress::unix_domain(path);
@@ -98,12 +98,6 @@ ListenerState::~ListenerState() {
   watches_.close(keep_open);
 }
 
-void ListenerState::require_given() const {
-  if (not_given_)
-    throw std::logic_error(
-        "this listener was not given to this process: pass it as an argument or capture a copy of it");
-}
-
 /// In a copy that an unknown fork made: the handshakes are the other process's.
 void ListenerState::leave_other_process_alone() noexcept {
   if (generation_ == fork_generation()) return;
@@ -138,7 +132,7 @@ ipc::Descriptor ListenerState::accept_socket() {
 }
 
 ConnectionPtr ListenerState::try_accept() {
-  require_given();
+  check_given();
   const std::lock_guard lock(mutex_);
   leave_other_process_alone();
   ConnectionPtr connection = continue_handshakes();
@@ -232,7 +226,7 @@ std::optional<Clock::time_point> ListenerState::deadline() const {
 }
 
 int ListenerState::native_handle() const {
-  require_given();
+  check_given();
   return socket_.get();
 }
 
@@ -246,7 +240,7 @@ std::uint16_t ListenerState::port() const {
 }
 
 void ListenerState::encode(ipc::Writer& writer) {
-  require_given();
+  check_given();
   writer.descriptor(socket_.get());
   ipc::encode(writer, key_);
 }
@@ -261,11 +255,11 @@ ListenerPtr ListenerState::decode(ipc::Reader& reader) {
 }
 
 void ListenerState::list_descriptors(std::vector<int>& to) const {
-  if (!not_given_) to.push_back(socket_.get());
+  if (given()) to.push_back(socket_.get());
 }
 
 void ListenerState::before_fork() {
-  require_given();
+  check_given();
   mutex_.lock();
 }
 
@@ -284,7 +278,6 @@ void ListenerState::after_fork_in_child(bool given) noexcept {
     mutex_.unlock();
   } else {
     static_cast<void>(socket_.release());
-    not_given_ = true;
   }
 }
 

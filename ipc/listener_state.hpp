@@ -1,13 +1,12 @@
 // What the copies of a listener share within a process.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cofork/ipc/authentication.hpp>
 #include <cofork/ipc/connection_state.hpp>
 #include <cofork/ipc/descriptor.hpp>
-#include <cofork/ipc/handle.hpp>
-#include <cofork/ipc/socket_address.hpp>
+#include <cofork/runtime/handle.hpp>
+#include <cofork/runtime/socket_address.hpp>
 #include <cofork/ipc/socket_watch.hpp>
 #include <cstdint>
 #include <list>
@@ -56,7 +55,6 @@ class ListenerState final : public HandleState {
   void after_fork_in_child(bool given) noexcept override;
 
  private:
-  void require_given() const;
   ipc::Descriptor accept_socket();
   ConnectionPtr begin_handshake();
   ConnectionPtr continue_handshakes();
@@ -72,7 +70,6 @@ class ListenerState final : public HandleState {
   ipc::Descriptor epoll_;            // on their sockets, and on the one that listens while another may begin
   bool socket_watched_ = false;
   SocketWatches watches_;
-  std::atomic<bool> not_given_ = false;
   unsigned generation_;
 
   /// The socket's file, if this process made it.

@@ -67,6 +67,11 @@ void MemoryFile::grow(std::size_t size) {
   set_size(descriptor(), size);
 }
 
+bool cannot_shrink(int descriptor) noexcept {
+  const int seals = ::fcntl(descriptor, F_GET_SEALS);
+  return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
+}
+
 void MemoryFile::seal_shrink() { add_seals(descriptor(), F_SEAL_SHRINK); }
 void MemoryFile::seal_size() { add_seals(descriptor(), F_SEAL_SHRINK | F_SEAL_GROW); }
 

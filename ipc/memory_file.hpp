@@ -40,6 +40,9 @@ class MemoryFile {
   Descriptor descriptor_;
 };
 
+/// Whether it is memory that nobody can shrink any more: what came from another process must be, to be mapped safely.
+bool cannot_shrink(int descriptor) noexcept;
+
 /// A shared mapping of the first bytes of a file, unmapped by the destructor. Move-only.
 class Mapping {
  public:

@@ -12,6 +12,7 @@
 namespace cofork::detail {
 
 namespace {
+constexpr const char* handle_name = "shared memory";
 
 constexpr std::size_t longest_name = 250;
 
@@ -37,20 +38,19 @@ bool is_regular_file(int descriptor) {
   return ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-bool cannot_shrink(int descriptor) {
-  const int seals = ::fcntl(descriptor, F_GET_SEALS);
-  return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
-}
-
 }  // namespace
 
-MemoryState::MemoryState(std::size_t size) : file_(ipc::MemoryFile::create("cofork-memory", size)) {
+MemoryState::MemoryState(std::size_t size)
+    : HandleState(handle_name), file_(ipc::MemoryFile::create("cofork-memory", size)) {
   file_.seal_size();
   map(size);
 }
 
 MemoryState::MemoryState(std::string_view file_name, std::size_t size)
-    : file_(open(path_of(file_name), O_RDWR | O_CREAT | O_EXCL)), file_name_(file_name), is_creator_(true) {
+    : HandleState(handle_name),
+      file_(open(path_of(file_name), O_RDWR | O_CREAT | O_EXCL)),
+      file_name_(file_name),
+      is_creator_(true) {
   try {
     file_.grow(size);
     map(size);
@@ -60,20 +60,21 @@ MemoryState::MemoryState(std::string_view file_name, std::size_t size)
   }
 }
 
-MemoryState::MemoryState(std::string_view file_name) : file_(open(path_of(file_name), O_RDWR)), file_name_(file_name) {
+MemoryState::MemoryState(std::string_view file_name)
+    : HandleState(handle_name), file_(open(path_of(file_name), O_RDWR)), file_name_(file_name) {
   const std::size_t size = file_.size();
   // Its creator has not got further yet.
   if (size == 0) throw std::system_error(ENOENT, std::generic_category(), "shared memory " + path_of(file_name));
   map(size);
 }
 
-MemoryState::MemoryState(ipc::Reader& reader) {
+MemoryState::MemoryState(ipc::Reader& reader) : HandleState(handle_name) {
   file_name_.resize(reader.size(1));
   reader.bytes(file_name_.data(), file_name_.size());
   const auto size = reader.value<std::uint64_t>();
   file_ = ipc::MemoryFile(reader.descriptor());
   if (!is_regular_file(file_.descriptor()) || size > file_.size() ||
-      (file_name_.empty() && !cannot_shrink(file_.descriptor())))
+      (file_name_.empty() && !ipc::cannot_shrink(file_.descriptor())))
     ipc::Reader::fail("shared memory that is not there");
   map(size);
 }
@@ -101,17 +102,11 @@ void MemoryState::encode(ipc::Writer& writer) const {
 }
 
 void MemoryState::list_descriptors(std::vector<int>& to) const {
-  if (given_) to.push_back(file_.descriptor());
+  if (given()) to.push_back(file_.descriptor());
 }
 
 void MemoryState::after_fork_in_child(bool given) noexcept {
-  given_ = given_ && given;
   if (!given) static_cast<void>(file_.release().release());
-}
-
-void MemoryState::fail_not_given() const {
-  throw std::logic_error(
-      "this shared memory was not given to this process: pass it as an argument, or capture a copy of it");
 }
 
 }  // namespace cofork::detail

@@ -1,7 +1,8 @@
 // A piece of shared memory as a handle's state: what SharedMemory, SharedArray and the raw values share.
 #pragma once
 
-#include <cofork/ipc/handle.hpp>
+#include <atomic>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/reader.hpp>
 #include <cofork/ipc/writer.hpp>
@@ -32,10 +33,6 @@ class MemoryState : public HandleState {
   /// The name, for good.
   void unlink();
 
-  void check_given() const {
-    if (!given_) [[unlikely]]
-      fail_not_given();
-  }
   void encode(ipc::Writer& writer) const;
 
   void list_descriptors(std::vector<int>& to) const override;
@@ -43,13 +40,11 @@ class MemoryState : public HandleState {
 
  private:
   void map(std::size_t size);
-  [[noreturn]] void fail_not_given() const;
 
   ipc::MemoryFile file_;
   ipc::Mapping mapping_;
   std::string file_name_;
-  bool is_creator_ = false;
-  bool given_ = true;
+  std::atomic<bool> is_creator_ = false;
   unsigned generation_ = fork_generation();
 };
 

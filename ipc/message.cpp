@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -143,8 +142,7 @@ IncomingMessage::~IncomingMessage() {
 void IncomingMessage::set_file(std::uint64_t size, std::vector<ipc::Descriptor> descriptors) {
   const int file = descriptors.front().get();
   struct stat status = {};
-  const int seals = ::fcntl(file, F_GET_SEALS);
-  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || ::fstat(file, &status) < 0)
+  if (!ipc::cannot_shrink(file) || ::fstat(file, &status) < 0)
     throw DecodeError("malformed message: its file could be truncated while it is read");
   const auto file_size = static_cast<std::uint64_t>(status.st_size);
   // A file with holes would make much of nothing.

@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -27,16 +26,10 @@ std::uint64_t next_id() noexcept {
   return ++last;
 }
 
-bool is_open_memory(int descriptor, std::size_t at_least) {
-  const int seals = ::fcntl(descriptor, F_GET_SEALS);
-  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) return false;
-  const off_t size = ::lseek(descriptor, 0, SEEK_END);
-  return size >= 0 && static_cast<std::size_t>(size) >= at_least;
-}
 }  // namespace
 
 Monitor::Monitor(const char* what, std::uint32_t kind, std::size_t state_size)
-    : what_(what),
+    : HandleState(what),
       memory_(ipc::MemoryFile::create("cofork-channel", sizeof(MonitorHeader) + state_size)),
       bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       generation_(fork_generation()),
@@ -50,12 +43,12 @@ Monitor::Monitor(const char* what, std::uint32_t kind, std::size_t state_size)
 }
 
 Monitor::Monitor(const char* what, std::uint32_t kind, std::size_t state_size, ipc::Reader& reader)
-    : what_(what),
+    : HandleState(what),
       memory_(reader.descriptor()),
       bell_(reader.descriptor()),
       generation_(fork_generation()),
       id_(next_id()) {
-  if (!is_open_memory(memory_.descriptor(), sizeof(MonitorHeader) + state_size))
+  if (!ipc::cannot_shrink(memory_.descriptor()) || memory_.size() < sizeof(MonitorHeader) + state_size)
     ipc::Reader::fail("a channel whose memory is none");
   map(state_size);
   if (header_->magic != magic || header_->kind != kind || header_->state_size != state_size)
@@ -69,7 +62,7 @@ void Monitor::map(std::size_t state_size) {
 }
 
 Monitor::~Monitor() {
-  if (!given_ || generation_ != fork_generation()) return;
+  if (!given() || generation_ != fork_generation()) return;
   for (const auto& watcher : watched_by_)
     if (const std::shared_ptr<ipc::Descriptor> epoll = watcher.lock())
       ::epoll_ctl(epoll->get(), EPOLL_CTL_DEL, bell(), nullptr);
@@ -77,7 +70,7 @@ Monitor::~Monitor() {
 }
 
 void Monitor::leave() noexcept {
-  if (!given_ || generation_ != fork_generation() || place_.load(std::memory_order_relaxed) == no_place) return;
+  if (!given() || generation_ != fork_generation() || place_.load(std::memory_order_relaxed) == no_place) return;
   try {
     lock();
     clear(place());
@@ -130,7 +123,8 @@ std::uint32_t Monitor::take_place() {
       return place;
     }
     if (looked_for_dead)
-      throw std::system_error(EUSERS, std::generic_category(), std::string("too many processes use this ") + what_);
+      throw std::system_error(EUSERS, std::generic_category(),
+                              std::string("too many processes use this ") + this->what());
     // Places of processes that ended without anybody having noticed: takes one over, never leaving it empty, so that
     // the lock has an owner that can be dead or alive all the time.
     for (std::uint32_t place = 0; place < MonitorHeader::max_members; ++place) {
@@ -231,7 +225,7 @@ void Monitor::remove_dead_members() {
 }
 
 void Monitor::list_descriptors(std::vector<int>& to) const {
-  if (!given_) return;
+  if (!given()) return;
   to.push_back(memory_.descriptor());
   to.push_back(bell_.get());
 }
@@ -248,17 +242,10 @@ void Monitor::forget_parent() noexcept {
 }
 
 void Monitor::after_fork_in_child(bool given) noexcept {
-  const bool could_be_used = given_;
   forget_parent();
-  given_ = given && could_be_used;
   if (given) return;
   static_cast<void>(memory_.release().release());
   static_cast<void>(bell_.release());
-}
-
-void Monitor::fail_not_given() const {
-  throw std::logic_error(std::string("this ") + what_ +
-                         " was not given to this process: pass it as an argument, or capture a copy of it");
 }
 
 }  // namespace cofork::detail

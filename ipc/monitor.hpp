@@ -3,7 +3,7 @@
 
 #include <atomic>
 #include <chrono>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/process_identity.hpp>
 #include <cofork/ipc/reader.hpp>
@@ -88,12 +88,6 @@ class Monitor : public HandleState {
   /// Takes out what members held that have ended, and wakes the others.
   void remove_dead_members();
 
-  /// std::logic_error if this process was not given the channel.
-  void check_given() const {
-    if (!given_) [[unlikely]]
-      fail_not_given();
-  }
-
   /// Sends its descriptors; the constructor that takes a reader is the counterpart.
   void encode(ipc::Writer& writer) const;
 
@@ -114,7 +108,6 @@ class Monitor : public HandleState {
     return *reinterpret_cast<State*>(reinterpret_cast<std::byte*>(header_) + sizeof(MonitorHeader));
   }
   ipc::MemoryFile& memory() noexcept { return memory_; }
-  const char* what() const noexcept { return what_; }
   /// This process's place; only after `join`.
   std::uint32_t place() const noexcept { return place_.load(std::memory_order_relaxed); }
 
@@ -133,16 +126,13 @@ class Monitor : public HandleState {
   bool take_lock_from_dead(std::uint32_t holder);
   void clear(std::uint32_t place) noexcept;
   void forget_parent() noexcept;
-  [[noreturn]] void fail_not_given() const;
 
-  const char* what_;
   ipc::MemoryFile memory_;
   ipc::Mapping mapping_;
   ipc::Descriptor bell_;
   MonitorHeader* header_ = nullptr;
   std::atomic<std::uint32_t> place_{no_place};
   std::atomic<unsigned> generation_;
-  bool given_ = true;
   std::mutex mutex_;  // of what follows, and of joining
   std::vector<Watched> watched_;
   std::vector<std::weak_ptr<ipc::Descriptor>> watched_by_;

@@ -16,8 +16,7 @@ QueueLog::QueueLog() : file_(ipc::MemoryFile::create("cofork-queue", 0)) {
 }
 
 QueueLog::QueueLog(ipc::Descriptor file) : file_(std::move(file)) {
-  const int seals = ::fcntl(file_.descriptor(), F_GET_SEALS);
-  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || file_.size() < 2 * size_of(LogPosition::first_region)) fail();
+  if (!ipc::cannot_shrink(file_.descriptor()) || file_.size() < 2 * size_of(LogPosition::first_region)) fail();
 }
 
 QueueLog::~QueueLog() {

@@ -105,19 +105,15 @@ class WaitSetAwaiter {
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle) {
+  void await_suspend(std::coroutine_handle<Promise> handle) {
     Context* const context = context_of(handle);
-    if (context && context->cancelled()) {
-      cancelled_ = true;
-      return false;
-    }
+    if (context && context->cancelled()) throw CancelledError();
     set_.tell(node_);
     node_.suspend(handle, context, "connections", &Node::cancel);
     if (deadline_) node_.start(*deadline_, &Node::expire);
-    return true;
   }
   bool await_resume() const {
-    if (cancelled_ || node_.cancelled()) throw CancelledError();
+    if (node_.cancelled()) throw CancelledError();
     return !node_.expired;
   }
 
@@ -138,7 +134,6 @@ class WaitSetAwaiter {
   WaitSet& set_;
   std::optional<Clock::time_point> deadline_;
   Node node_;
-  bool cancelled_ = false;
 };
 
 std::optional<Clock::time_point> deadline_of(std::optional<std::chrono::nanoseconds> timeout) {

@@ -1,7 +1,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -22,20 +22,19 @@ class Handle : public cofork::detail::HandleBase {
   Handle() : HandleBase(cofork::detail::IntrusivePtr<cofork::detail::HandleState>(new State)) {}
   bool works() const {
     const auto* const state = static_cast<State*>(handle_state());
-    return state && state->given && ::fcntl(state->descriptor, F_GETFD) == FD_CLOEXEC;
+    return state && state->is_given() && ::fcntl(state->descriptor, F_GETFD) == FD_CLOEXEC;
   }
 
  private:
   struct State final : cofork::detail::HandleState {
-    State() : descriptor(::memfd_create("handle", MFD_CLOEXEC)) {}
+    State() : HandleState("handle"), descriptor(::memfd_create("handle", MFD_CLOEXEC)) {}
     ~State() override { ::close(descriptor); }
     void list_descriptors(std::vector<int>& to) const override { to.push_back(descriptor); }
     void after_fork_in_child(bool is_given) noexcept override {
-      given = is_given;
-      if (!given) descriptor = -1;
+      if (!is_given) descriptor = -1;
     }
+    bool is_given() const { return given(); }
     int descriptor;
-    bool given = true;
   };
 };
 

@@ -12,7 +12,7 @@
 #include <cerrno>
 #include <cofork/ipc/connection.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/message.hpp>
 #include <cofork/ipc/packet_socket.hpp>
 #include <cofork/ipc/stream_socket.hpp>
@@ -27,6 +27,17 @@
 #include <vector>
 
 namespace connection_test {
+
+/// The errno of the std::system_error that `function` throws; 0 if it throws none.
+template <class F>
+int error_of(F function) {
+  try {
+    function();
+  } catch (const std::system_error& error) {
+    return error.code().value();
+  }
+  return 0;
+}
 
 /// A forked child that runs a function, and has those of the library's handles that the function has captured by value;
 /// everything else is closed in it. Killed and reaped by the destructor.

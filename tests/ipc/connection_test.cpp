@@ -40,15 +40,6 @@ void echo(const Text& connection) {
   }
 }
 
-int error_of(const std::function<void()>& function) {
-  try {
-    function();
-  } catch (const std::system_error& error) {
-    return error.code().value();
-  }
-  return 0;
-}
-
 struct Mixed {
   int number = 0;
   std::string text;

@@ -31,15 +31,6 @@ using Text = ipc::Connection<std::string>;
 
 std::string socket_path() { return (std::filesystem::temp_directory_path() / "listener").string(); }
 
-int error_of(const std::function<void()>& function) {
-  try {
-    function();
-  } catch (const std::system_error& error) {
-    return error.code().value();
-  }
-  return 0;
-}
-
 /// A peer that is not one of ours.
 ipc::Descriptor plain_socket_to(const std::string& path) {
   ipc::Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -20,6 +20,12 @@ class HandleState {
   HandleState(const HandleState&) = delete;
   HandleState& operator=(const HandleState&) = delete;
 
+  /// std::logic_error if this process was not given it.
+  void check_given() const {
+    if (!given()) [[unlikely]]
+      fail_not_given();
+  }
+
   /// The descriptors that a child needs to use it.
   virtual void list_descriptors(std::vector<int>& to) const = 0;
   /// The parent is about to fork a child that is given it; may throw, and then there is no fork.
@@ -27,7 +33,7 @@ class HandleState {
   /// In the parent, after that; the child may be started already, or the fork may have failed.
   virtual void after_fork_in_parent() noexcept {}
   /// In the child. `given`: its descriptors are open here; otherwise they are closed already (their numbers may belong
-  /// to others), and it cannot be used any more.
+  /// to others), and it cannot be used any more, which `check_given` tells.
   virtual void after_fork_in_child(bool given) noexcept = 0;
   /// The process is about to wait for other processes (`waiting_for_others`).
   virtual void process_waits() noexcept {}
@@ -38,12 +44,21 @@ class HandleState {
   }
 
  protected:
-  HandleState();
+  /// `what` names it in errors ("queue").
+  explicit HandleState(const char* what);
   virtual ~HandleState();
+
+  const char* what() const noexcept { return what_; }
+  bool given() const noexcept { return given_.load(std::memory_order_relaxed); }
 
  private:
   friend class HandleBase;
   friend class HandleRegistry;
+  friend class GivenHandles;
+  [[noreturn]] void fail_not_given() const;
+
+  const char* const what_;
+  std::atomic<bool> given_{true};
   std::atomic<std::size_t> references_{0};
   List<HandleBase> handles_;     // guarded by the registry's mutex
   HandleState* next_ = nullptr;  // in the registry

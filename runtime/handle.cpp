@@ -1,10 +1,13 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace cofork::detail {
@@ -100,8 +103,13 @@ bool refers_to(Words words, std::uintptr_t address) {
 }
 }  // namespace
 
-HandleState::HandleState() { registry().add(*this); }
+HandleState::HandleState(const char* what) : what_(what) { registry().add(*this); }
 HandleState::~HandleState() { registry().remove(*this); }
+
+void HandleState::fail_not_given() const {
+  throw std::logic_error(std::string("this ") + what_ +
+                         " was not given to this process: pass it as an argument, or capture a copy of it");
+}
 
 HandleBase::HandleBase(IntrusivePtr<HandleState> state) { enter(std::move(state)); }
 HandleBase::HandleBase(const HandleBase& other) : Link<HandleBase>() { enter(other.state_); }
@@ -187,6 +195,9 @@ void HandleCollector::add_to(HandleStates& to) const {
 }
 
 GivenHandles::GivenHandles(HandleStates states) : states_(std::move(states)) {
+  // States may stay locked until the fork is over: in one order, whoever forks.
+  std::sort(states_.begin(), states_.end(),
+            [](const auto& a, const auto& b) { return std::less<>()(a.get(), b.get()); });
   std::size_t told = 0;
   try {
     for (; told < states_.size(); ++told) states_[told]->before_fork();
@@ -209,7 +220,9 @@ std::vector<int> GivenHandles::descriptors() const {
 void GivenHandles::in_child() noexcept {
   registry().for_each([&](HandleState& state) {
     const auto same = [&](const IntrusivePtr<HandleState>& other) { return other.get() == &state; };
-    state.after_fork_in_child(std::any_of(states_.begin(), states_.end(), same));
+    const bool given = std::any_of(states_.begin(), states_.end(), same);
+    if (!given) state.given_.store(false, std::memory_order_relaxed);
+    state.after_fork_in_child(given);
   });
   // What the destructor does is the parent's.
   for (IntrusivePtr<HandleState>& state : states_) static_cast<void>(state.release());
