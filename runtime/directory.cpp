@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cofork/runtime/directory.hpp>
-#include <cofork/runtime/file_descriptor.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/in_thread.hpp>
 #include <cstdio>
 #include <cstdlib>

@@ -15,7 +15,7 @@
 
 namespace cofork {
 
-using detail::FileDescriptor;
+using detail::Descriptor;
 using detail::FileUse;
 using detail::OpenFile;
 using detail::Transfer;
@@ -39,8 +39,8 @@ int parse_mode(std::string_view mode) {
   return flags;
 }
 
-FileDescriptor open_now(const char* path, int flags) {
-  FileDescriptor file(detail::retry_interrupted([&] { return ::open(path, flags, 0666); }));
+Descriptor open_now(const char* path, int flags) {
+  Descriptor file(detail::retry_interrupted([&] { return ::open(path, flags, 0666); }));
   if (!file) detail::throw_errno("open", path);
   struct stat status;
   if (::fstat(file.get(), &status) < 0) detail::throw_errno("stat", path);
@@ -51,8 +51,8 @@ FileDescriptor open_now(const char* path, int flags) {
   return file;
 }
 
-FileDescriptor open_unnamed(const std::filesystem::path& directory) {
-  FileDescriptor file(detail::retry_interrupted(
+Descriptor open_unnamed(const std::filesystem::path& directory) {
+  Descriptor file(detail::retry_interrupted(
       [&] { return ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
   if (file) return file;
   // Not every file system has O_TMPFILE, and then open says one of these.
@@ -111,8 +111,8 @@ Task<> write_to(std::shared_ptr<OpenFile> file, std::span<const std::byte> bytes
   co_await end_use(std::move(writing), use);
 }
 
-Task<File> make_file(Task<FileDescriptor> opening, std::string path, File (*make)(std::shared_ptr<OpenFile>)) {
-  FileDescriptor descriptor = co_await std::move(opening);
+Task<File> make_file(Task<Descriptor> opening, std::string path, File (*make)(std::shared_ptr<OpenFile>)) {
+  Descriptor descriptor = co_await std::move(opening);
   co_return make(std::make_shared<OpenFile>(std::move(descriptor), std::move(path)));
 }
 
@@ -205,7 +205,7 @@ Task<> File::truncate(std::uint64_t size) {
 void File::close() {
   OpenFile& file = *opened();
   errno = file.close();
-  if (errno != 0 && errno != EINTR) detail::throw_errno("close", file.path());
+  if (errno != 0) detail::throw_errno("close", file.path());
 }
 
 int File::native_handle() const {

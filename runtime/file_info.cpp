@@ -1,6 +1,6 @@
 #include <sys/stat.h>
 
-#include <cofork/runtime/file_descriptor.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/file_info.hpp>
 #include <cofork/runtime/in_thread.hpp>
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <atomic>
-#include <cofork/runtime/file_descriptor.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>

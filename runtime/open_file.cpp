@@ -11,7 +11,7 @@ void OpenFile::check_usable(const char* operation, bool uses_position) const {
 
 int OpenFile::close() noexcept {
   closed_ = true;
-  return users_ == 0 ? descriptor_.reset() : 0;
+  return users_ == 0 ? close_checked(descriptor_) : 0;
 }
 
 FileUse::FileUse(std::shared_ptr<OpenFile> file, const char* operation, bool uses_position)

@@ -1,7 +1,7 @@
 // The descriptor of a file, and who uses it at the moment. Not for users.
 #pragma once
 
-#include <cofork/runtime/file_descriptor.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <memory>
 #include <string>
 
@@ -10,7 +10,7 @@ namespace cofork::detail {
 /// One loop's thread, but for `descriptor` and `path`.
 class OpenFile {
  public:
-  OpenFile(FileDescriptor descriptor, std::string path) : descriptor_(std::move(descriptor)), path_(std::move(path)) {}
+  OpenFile(Descriptor descriptor, std::string path) : descriptor_(std::move(descriptor)), path_(std::move(path)) {}
 
   int descriptor() const noexcept { return descriptor_.get(); }
   const char* path() const noexcept { return path_.c_str(); }
@@ -22,7 +22,7 @@ class OpenFile {
 
  private:
   friend class FileUse;
-  FileDescriptor descriptor_;
+  Descriptor descriptor_;
   const std::string path_;
   unsigned users_ = 0;
   bool position_used_ = false;

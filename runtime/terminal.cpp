@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cofork/runtime/file_descriptor.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/terminal.hpp>
 #include <cstdlib>
 #include <string>

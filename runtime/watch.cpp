@@ -2,7 +2,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <cofork/runtime/file_descriptor.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/readable_stream.hpp>
 #include <cofork/runtime/watch.hpp>
 #include <deque>
@@ -80,7 +80,7 @@ class ChangeSource final : public detail::StreamSource<FileChange> {
   }
 
   const std::filesystem::path path_;
-  detail::FileDescriptor inotify_;
+  detail::Descriptor inotify_;
   detail::ReadableConsumer consumer_;
   std::deque<FileChange> changes_;
 };

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cofork/runtime/file_descriptor.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/file_info.hpp>
 #include <cofork/runtime/transfer_task.hpp>
 #include <cofork/runtime/whole_file.hpp>
@@ -17,7 +17,7 @@ constexpr std::size_t step = 1024 * 1024;
 
 std::string read_whole(const std::filesystem::path& path, const std::atomic<bool>& stopped) {
   const auto open = [&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); };
-  const detail::FileDescriptor file(detail::retry_interrupted(open));
+  const detail::Descriptor file(detail::retry_interrupted(open));
   if (!file) detail::throw_errno("open", path.c_str());
   // The size is a hint: it is 0 for what /proc makes, and the file may grow.
   const std::uint64_t expected = detail::info_of(file.get(), path.c_str()).size;
@@ -51,11 +51,11 @@ Task<std::string> read_file(std::filesystem::path path) {
 Task<> write_file(std::filesystem::path path, std::span<const std::byte> bytes) {
   return detail::transfer_in_thread(bytes, [path = std::move(path)](detail::Transfer& transfer) {
     const auto open = [&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); };
-    detail::FileDescriptor file(detail::retry_interrupted(open));
+    detail::Descriptor file(detail::retry_interrupted(open));
     if (!file) detail::throw_errno("open", path.c_str());
     transfer.write(file.get(), path.c_str(), std::nullopt);
-    errno = file.reset();
-    if (errno != 0 && errno != EINTR) detail::throw_errno("close", path.c_str());
+    errno = detail::close_checked(file);
+    if (errno != 0) detail::throw_errno("close", path.c_str());
   });
 }
 
