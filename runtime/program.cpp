@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,11 +18,11 @@ constexpr int unknown_exitcode = 255;
 }  // namespace
 
 // Through the pidfd, for the pid may be another process's if somebody else has reaped it.
-bool Program::reap(int flags) {
+bool Program::reap() {
   if (exitcode_) return true;
   siginfo_t ended = {};
   const int result = retry_interrupted(
-      [&] { return ::waitid(P_PIDFD, static_cast<id_t>(started_.pidfd.get()), &ended, WEXITED | flags); });
+      [&] { return ::waitid(P_PIDFD, static_cast<id_t>(started_.pidfd.get()), &ended, WEXITED | WNOHANG); });
   if (result < 0 && errno != ECHILD) throw_errno("wait for process", std::to_string(started_.pid).c_str());
   if (result == 0 && ended.si_pid == 0) return false;
   if (result < 0)
@@ -32,7 +33,7 @@ bool Program::reap(int flags) {
 }
 
 std::optional<int> Program::exitcode() {
-  if (!exitcode_ && reap(WNOHANG)) wake();
+  if (!exitcode_ && reap()) wake();
   return exitcode_;
 }
 
@@ -51,7 +52,10 @@ void Program::end() noexcept {
   kill_group();
   started_.leash.reset();
   if (exitcode_) return;
-  reap(0);
+  // Not by waitid: on a pidfd that a loop watches, and so made non-blocking, it does not wait.
+  pollfd ended = {started_.pidfd.get(), POLLIN, 0};
+  retry_interrupted([&] { return ::poll(&ended, 1, -1); });
+  reap();
   wake();
 }
 

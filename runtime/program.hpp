@@ -43,7 +43,7 @@ class Program final : private LoopResource {
 
  private:
   void loop_closing() noexcept override { watch_.reset(); }
-  bool reap(int flags);
+  bool reap();
   void wake() noexcept;
 
   StartedProgram started_;
