@@ -14,16 +14,18 @@ namespace cofork::detail {
 /// Wakes the consumer when a descriptor is readable, and watches it only while somebody waits.
 class ReadableConsumer final : private LoopResource {
  public:
-  ReadableConsumer() : loop_(Loop::current()) { loop_.resources().push_back(*this); }
+  ReadableConsumer() { belong_to(Loop::current()); }
   ReadableConsumer(const ReadableConsumer&) = delete;
   ReadableConsumer& operator=(const ReadableConsumer&) = delete;
   ~ReadableConsumer() = default;
 
   /// For `StreamSource::wait`. Throws `std::system_error` besides what `StreamConsumer::wait` throws.
   void wait(int descriptor, Waiter& waiter, std::coroutine_handle<> coroutine, Context* context) {
+    Loop& loop = Loop::current();
+    if (&loop != loop_) belong_to(loop);
     consumer_.wait(waiter, coroutine, context);
     if (watch_) return;
-    watch_.emplace(loop_.uv(), descriptor, [this, descriptor] {
+    watch_.emplace(loop.uv(), descriptor, [this, descriptor] {
       pollfd readable = {descriptor, POLLIN, 0};
       if (::poll(&readable, 1, 0) == 0) return;  // a spurious event
       watch_.reset();
@@ -37,9 +39,17 @@ class ReadableConsumer final : private LoopResource {
   }
 
  private:
-  void loop_closing() noexcept override { watch_.reset(); }
+  void belong_to(Loop& loop) noexcept {
+    static_cast<Link<LoopResource>&>(*this).unlink();
+    loop.resources().push_back(*this);
+    loop_ = &loop;
+  }
+  void loop_closing() noexcept override {
+    watch_.reset();
+    loop_ = nullptr;
+  }
 
-  Loop& loop_;
+  Loop* loop_ = nullptr;
   StreamConsumer consumer_;
   std::optional<DescriptorWatch> watch_;
 };

@@ -41,6 +41,8 @@ struct SubprocessOutput {
 /// SIGKILL. What shall live on must leave the group, as a daemon does (`setsid`), and close descriptors that it does
 /// not know. The program also ends with the thread that started it.
 ///
+/// As a group of its own it gets no signal for Ctrl-C, and is stopped (SIGTTIN) when it reads from the terminal.
+///
 /// It belongs to one loop, or to none: `wait`, `communicate` and the streams need one. Move-only; a moved-from one may
 /// only be destroyed or assigned to.
 class Subprocess {

@@ -131,6 +131,17 @@ TEST_CASE("a stream of signals may outlive its loop") {
     arrived = std::make_unique<Stream<int>>(signals({SIGUSR1}));
     co_return;
   });
+  ::raise(SIGUSR1);
+  run([&]() -> Task<> {
+    const auto number = co_await arrived->next();
+    CHECK(number == SIGUSR1);
+    const bool nothing = co_await support::throws<TimeoutError>(wait_for(arrived->next(), 2ms));
+    CHECK(nothing);
+  });
+  run([&]() -> Task<> {
+    const bool nothing = co_await support::throws<TimeoutError>(wait_for(arrived->next(), 2ms));
+    CHECK(nothing);
+  });
   arrived.reset();
   CHECK(handler_of(SIGUSR1) == SIG_DFL);
 }
