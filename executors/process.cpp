@@ -9,7 +9,7 @@
 #include <cofork/executors/process.hpp>
 #include <cofork/executors/process_join.hpp>
 #include <cofork/executors/process_table.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/timer_heap.hpp>
 #include <csignal>

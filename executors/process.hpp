@@ -7,7 +7,7 @@
 #include <cofork/executors/process_info.hpp>
 #include <cofork/executors/process_memory.hpp>
 #include <cofork/executors/process_target.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/task.hpp>
 #include <concepts>
 #include <cstdint>

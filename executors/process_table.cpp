@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cofork/executors/after_fork.hpp>
 #include <cofork/executors/process_table.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/loop.hpp>
 #include <csignal>
 #include <cstdlib>

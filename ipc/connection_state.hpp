@@ -7,7 +7,7 @@
 #include <chrono>
 #include <cofork/ipc/blocking.hpp>
 #include <cofork/ipc/end_line.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/message.hpp>
 #include <cofork/ipc/message_socket.hpp>
 #include <cofork/ipc/socket_watch.hpp>

@@ -5,8 +5,8 @@
 #include <cofork/ipc/authentication.hpp>
 #include <cofork/ipc/connection_state.hpp>
 #include <cofork/ipc/descriptor.hpp>
-#include <cofork/ipc/handle.hpp>
-#include <cofork/ipc/socket_address.hpp>
+#include <cofork/runtime/handle.hpp>
+#include <cofork/runtime/socket_address.hpp>
 #include <cofork/ipc/socket_watch.hpp>
 #include <cstdint>
 #include <list>

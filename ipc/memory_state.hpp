@@ -2,7 +2,7 @@
 #pragma once
 
 #include <atomic>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/reader.hpp>
 #include <cofork/ipc/writer.hpp>

@@ -3,7 +3,7 @@
 
 #include <atomic>
 #include <chrono>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/process_identity.hpp>
 #include <cofork/ipc/reader.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cofork/ipc/codec_core.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <concepts>
 #include <cstdint>
 #include <stdexcept>

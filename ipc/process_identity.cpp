@@ -5,7 +5,7 @@
 
 #include <array>
 #include <cerrno>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/process_identity.hpp>
 #include <cstdio>
 #include <cstdlib>

@@ -3,7 +3,7 @@
 
 #include <chrono>
 #include <cofork/ipc/blocking.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/monitor_wait.hpp>
 #include <cofork/ipc/queue_message.hpp>
 #include <cofork/ipc/queue_state.hpp>

@@ -1,6 +1,6 @@
 #include <uv.h>
 
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/socket_watch.hpp>
 #include <cofork/runtime/loop_handles.hpp>
 #include <utility>

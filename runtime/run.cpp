@@ -7,6 +7,7 @@
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/loop_handles.hpp>
 #include <cofork/runtime/run.hpp>
+#include <cofork/runtime/signal_watch.hpp>
 #include <cofork/runtime/spawn.hpp>
 #include <exception>
 
@@ -42,6 +43,7 @@ class InterruptWatch {
   void interrupt() {
     interrupted_ = true;
     uv_signal_stop(&signal_);
+    keep_watching(SIGINT);
     main_.cancel();
   }
   void close() {
@@ -52,6 +54,7 @@ class InterruptWatch {
     uv_close(reinterpret_cast<uv_handle_t*>(&signal_),
              [](uv_handle_t* handle) { *static_cast<bool*>(handle->data) = true; });
     while (!closed) uv_run(loop_.uv(), UV_RUN_NOWAIT);
+    keep_watching(SIGINT);
   }
 
   Loop& loop_;

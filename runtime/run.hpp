@@ -58,7 +58,8 @@ inline constexpr bool is_task<Task<T>> = true;
 /// and the loop is closed.
 ///
 /// SIGINT cancels `main`; when that then ends with the `CancelledError`, `run` throws `KeyboardInterrupt`. A second
-/// SIGINT kills the program. That is so in the main thread, unless the program handles or ignores SIGINT itself.
+/// SIGINT kills the program. That is so in the main thread, unless the program handles or ignores SIGINT itself; and
+/// not while it watches SIGINT by `signals`.
 ///
 /// `std::logic_error` inside a running loop. Not to be confused with running a program: `Subprocess`.
 template <class T>

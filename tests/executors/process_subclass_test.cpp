@@ -1,7 +1,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cstdlib>
 #include <cstring>
 #include <map>

@@ -12,7 +12,7 @@
 #include <cerrno>
 #include <cofork/ipc/connection.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/message.hpp>
 #include <cofork/ipc/packet_socket.hpp>
 #include <cofork/ipc/stream_socket.hpp>

@@ -4,7 +4,7 @@
 #include <sys/un.h>
 
 #include <cerrno>
-#include <cofork/ipc/socket_address.hpp>
+#include <cofork/runtime/socket_address.hpp>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -72,8 +72,8 @@ std::vector<SocketAddress> resolve_tcp(const std::string& host, std::uint16_t po
   return addresses;
 }
 
-ipc::Descriptor stream_socket_for(const SocketAddress& address) {
-  ipc::Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+Descriptor stream_socket_for(const SocketAddress& address) {
+  Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid()) throw std::system_error(errno, std::generic_category(), "socket");
   return socket;
 }

@@ -3,7 +3,7 @@
 
 #include <sys/socket.h>
 
-#include <cofork/ipc/descriptor.hpp>
+#include <cofork/runtime/descriptor.hpp>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -31,6 +31,6 @@ std::string readable_path(std::string path);
 std::vector<SocketAddress> resolve_tcp(const std::string& host, std::uint16_t port, bool to_listen, bool numeric_only);
 
 /// A stream socket for such an address, close-on-exec, that does not block. Throws std::system_error.
-ipc::Descriptor stream_socket_for(const SocketAddress& address);
+Descriptor stream_socket_for(const SocketAddress& address);
 
 }  // namespace cofork::detail

@@ -1,4 +1,4 @@
-#include <cofork/ipc/descriptor.hpp>
+#include <cofork/runtime/descriptor.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <string>
 #include <system_error>
 
-namespace cofork::ipc {
+namespace cofork::detail {
 
 Descriptor Descriptor::duplicate(int fd) {
   const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -24,4 +24,4 @@ void Descriptor::close_quietly(int fd) noexcept {
   errno = saved;
 }
 
-}  // namespace cofork::ipc
+}  // namespace cofork::detail

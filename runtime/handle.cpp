@@ -1,7 +1,7 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cstdint>
 #include <cstring>
 #include <functional>

@@ -1,0 +1,44 @@
+// Which signals have arrived, for one who watches some. Not for users.
+#pragma once
+
+#include <signal.h>
+
+#include <cofork/runtime/descriptor.hpp>
+#include <cstdint>
+#include <vector>
+
+namespace cofork::detail {
+
+/// Not by libuv, whose table of watched signals a forked child shares: there a signal would not be watched that the
+/// parent watches too, and one that reached the child would be reported to the parent.
+class SignalWatch {
+ public:
+  /// Watches signals of these numbers, 1 to 64, until it is destroyed. Any thread. Throws `std::system_error`.
+  explicit SignalWatch(std::vector<int> numbers);
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+  /// The last one restores what was set for the signal before the first.
+  ~SignalWatch();
+
+  /// Readable when something has arrived that was not taken.
+  int descriptor() const noexcept { return bell_.get(); }
+  /// Signal N is bit N - 1.
+  std::uint64_t take() noexcept;
+
+ private:
+  struct Subscriber;
+  struct Table;
+  static Table& table() noexcept;
+  static void handle(int number);
+  static void set_handler(int number, struct sigaction& before) noexcept;
+  friend void keep_watching(int) noexcept;
+
+  const std::vector<int> numbers_;
+  Descriptor bell_;
+  Subscriber* subscriber_ = nullptr;
+};
+
+/// libuv has set the default for this signal, whoever else had a handler: sets ours again, if it is watched.
+void keep_watching(int number) noexcept;
+
+}  // namespace cofork::detail

@@ -1,0 +1,88 @@
+// What is behind a byte stream: the descriptor, what was read ahead, and the operations under way. Not for users.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cofork/runtime/descriptor.hpp>
+#include <cofork/runtime/descriptor_poll.hpp>
+#include <cofork/runtime/handle.hpp>
+#include <cofork/runtime/intrusive_ptr.hpp>
+#include <cofork/runtime/read_buffer.hpp>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace cofork::detail {
+
+class StreamOperation;
+
+/// Sockets are asked with MSG_DONTWAIT, other descriptors do not block. The system is asked first; only when it has
+/// nothing does an operation wait, and after a read that gave less than there was room for it need not even ask.
+class StreamState final : public HandleState {
+ public:
+  /// `subject` names the stream in errors: "127.0.0.1:80". With `shared`, the mode of the descriptor's open file is
+  /// left as it is. Throws std::system_error.
+  StreamState(Descriptor descriptor, std::string subject, bool shared = false);
+  ~StreamState() override;
+
+  int descriptor() const noexcept { return descriptor_.get(); }
+  const std::string& subject() const noexcept { return subject_; }
+  ReadBuffer& buffer() noexcept { return buffer_; }
+  DescriptorPoll& poll() noexcept { return poll_; }
+  bool is_socket() const noexcept { return is_socket_; }
+
+  /// What has arrived, 0 bytes at the end; nothing: wait first. Throws std::system_error.
+  std::optional<std::size_t> receive(std::span<std::byte> into);
+  /// How much of it was taken; nothing: wait first. Throws std::system_error.
+  std::optional<std::size_t> send(std::span<const iovec> buffers);
+  /// It was waited: the system is to be asked again.
+  void look_again() noexcept {
+    wait_before_reading_ = false;
+    reads_without_waiting_ = 0;
+  }
+  /// Now and then a writer that never has to wait lets the others run.
+  bool others_turn() noexcept;
+
+  /// Throws std::logic_error when the stream is closed, another operation of that direction is under way, or after
+  /// `shutdown_write`.
+  void begin(StreamOperation& operation, DescriptorPoll::For what);
+  void end(const StreamOperation& ending, DescriptorPoll::For what) noexcept {
+    if (operation(what) == &ending) operation(what) = nullptr;
+  }
+  /// A write ended in the middle.
+  void break_writing() noexcept { write_broken_ = true; }
+
+  void shutdown_write();
+  /// Whoever waits gets an error.
+  void close() noexcept;
+  /// Gives up the descriptor. std::logic_error while an operation is under way, or something was read ahead.
+  int release();
+
+  [[noreturn]] void fail(int error, const char* what) const;
+
+  void list_descriptors(std::vector<int>& to) const override;
+  void after_fork_in_child(bool given) noexcept override;
+
+ private:
+  StreamOperation*& operation(DescriptorPoll::For what) noexcept {
+    return what == DescriptorPoll::For::reading ? reader_ : writer_;
+  }
+
+  Descriptor descriptor_;
+  std::string subject_;
+  bool is_socket_ = false;
+  bool wait_before_reading_ = false;
+  bool write_broken_ = false;
+  bool write_shut_ = false;
+  unsigned char reads_without_waiting_ = 0;
+  unsigned char writes_without_waiting_ = 0;
+  ReadBuffer buffer_;
+  StreamOperation* reader_ = nullptr;
+  StreamOperation* writer_ = nullptr;
+  DescriptorPoll poll_;
+};
+
+using StreamPtr = IntrusivePtr<StreamState>;
+
+}  // namespace cofork::detail
