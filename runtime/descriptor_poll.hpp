@@ -48,6 +48,13 @@ class DescriptorPoll final : private LoopResource {
   /// Forgets what a fork copied: the loop is the parent's.
   void forget() noexcept;
 
+  /// Calls `visit` with every operation that waits; it may take it out.
+  template <class F>
+  void for_each(F&& visit) {
+    reading_.for_each(visit);
+    writing_.for_each(visit);
+  }
+
   /// The descriptor's open file is shared with others: it must not stay non-blocking, as libuv makes it.
   void keep_mode() noexcept { keep_mode_ = true; }
 

@@ -21,9 +21,13 @@ class StreamOperation;
 /// nothing does an operation wait, and after a read that gave less than there was room for it need not even ask.
 class StreamState final : public HandleState {
  public:
-  /// `subject` names the stream in errors: "127.0.0.1:80". With `shared`, the mode of the descriptor's open file is
-  /// left as it is. Throws std::system_error.
-  StreamState(Descriptor descriptor, std::string subject, bool shared = false);
+  enum class Kind {
+    unknown,  ///< Asks the system; what is not a socket is made non-blocking.
+    socket,
+    shared  ///< Unknown, and the mode of the descriptor's open file is left as it is.
+  };
+  /// `subject` names the stream in errors: "127.0.0.1:80". Throws std::system_error.
+  StreamState(Descriptor descriptor, std::string subject, Kind kind);
   ~StreamState() override;
 
   int descriptor() const noexcept { return descriptor_.get(); }
@@ -40,6 +44,10 @@ class StreamState final : public HandleState {
   void look_again() noexcept {
     wait_before_reading_ = false;
     reads_without_waiting_ = 0;
+  }
+  /// A reader gave up before it was told whether something is there.
+  void stopped_waiting() noexcept {
+    if (!may_block_) look_again();
   }
   /// Now and then a writer that never has to wait lets the others run.
   bool others_turn() noexcept;
@@ -72,6 +80,7 @@ class StreamState final : public HandleState {
   Descriptor descriptor_;
   std::string subject_;
   bool is_socket_ = false;
+  bool may_block_ = false;  // so it is read only when something is known to be there
   bool wait_before_reading_ = false;
   bool write_broken_ = false;
   bool write_shut_ = false;
