@@ -3,14 +3,14 @@
 
 #if defined(BENCHMARK_ASIO) || defined(BENCHMARK_BOOST_ASIO)
 
+#include <utility>  // Boost 1.81 misses it
+#include <vector>
+
 #ifdef BENCHMARK_ASIO
 #include <asio.hpp>
 #else
 #include <boost/asio.hpp>
 #endif
-
-#include <utility>
-#include <vector>
 
 namespace bench {
 

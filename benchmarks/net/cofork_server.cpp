@@ -20,7 +20,7 @@ cofork::Task<> serve(int listener, std::size_t size) {
   cofork::TcpListener clients = cofork::TcpListener::adopt(listener);
   while (true) {
     cofork::TcpStream client = co_await clients.accept();
-    cofork::spawn(echo(std::move(client), size));
+    static_cast<void>(cofork::spawn(echo(std::move(client), size)));
   }
 }
 
