@@ -25,8 +25,8 @@ constexpr unsigned char writes_in_a_row = 4;
 StreamState::StreamState(Descriptor descriptor, std::string subject, Kind kind)
     : HandleState("stream"),
       descriptor_(std::move(descriptor)),
-      subject_(std::move(subject)),
-      is_socket_(kind == Kind::socket) {
+      is_socket_(kind == Kind::socket),
+      subject_(std::move(subject)) {
   if (is_socket_) return;
   struct stat status;
   if (::fstat(descriptor_.get(), &status) < 0) fail(errno, "adopt");

@@ -77,8 +77,8 @@ class StreamState final : public HandleState {
     return what == DescriptorPoll::For::reading ? reader_ : writer_;
   }
 
+  // What every operation touches lies together.
   Descriptor descriptor_;
-  std::string subject_;
   bool is_socket_ = false;
   bool may_block_ = false;  // so it is read only when something is known to be there
   bool wait_before_reading_ = false;
@@ -86,10 +86,11 @@ class StreamState final : public HandleState {
   bool write_shut_ = false;
   unsigned char reads_without_waiting_ = 0;
   unsigned char writes_without_waiting_ = 0;
-  ReadBuffer buffer_;
   StreamOperation* reader_ = nullptr;
   StreamOperation* writer_ = nullptr;
   DescriptorPoll poll_;
+  ReadBuffer buffer_;
+  std::string subject_;
 };
 
 using StreamPtr = IntrusivePtr<StreamState>;
