@@ -22,6 +22,7 @@
 #include <cofork/ipc/shared_array.hpp>
 #include <cofork/ipc/shared_memory.hpp>
 #include <cofork/ipc/simple_queue.hpp>
+#include <cofork/ipc/stream_codec.hpp>
 #include <cofork/ipc/value.hpp>
 #include <cofork/ipc/wait.hpp>
 #include <cofork/runtime/as_completed.hpp>

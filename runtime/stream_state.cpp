@@ -122,8 +122,12 @@ void StreamState::close() noexcept {
   descriptor_.reset();
 }
 
+void StreamState::check_idle(const char* what) const {
+  if (reader_ || writer_) throw std::logic_error(std::string(what) + ' ' + subject_ + ": a coroutine waits for it");
+}
+
 int StreamState::release() {
-  if (reader_ || writer_) throw std::logic_error("release of " + subject_ + ": a coroutine waits for it");
+  check_idle("release");
   if (!buffer_.empty()) throw std::logic_error("release of " + subject_ + ": more was read than was taken");
   poll_.close();
   return descriptor_.release();

@@ -64,6 +64,8 @@ class StreamState final : public HandleState {
   void shutdown_write();
   /// Whoever waits gets an error.
   void close() noexcept;
+  /// std::logic_error, with the name of what is not possible now, while an operation is under way.
+  void check_idle(const char* what) const;
   /// Gives up the descriptor. std::logic_error while an operation is under way, or something was read ahead.
   int release();
 
