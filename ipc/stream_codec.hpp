@@ -20,8 +20,9 @@ StreamPtr decode_stream(ipc::Reader& reader);
 
 }  // namespace detail
 
-/// The receiver's stream is of the same connection. The sender's stays as it is; as long as it is open, too, both would
-/// take one another's bytes: send it with `std::move`, or close it.
+/// The receiver's stream is of the same connection. The sender's stays as it is, and both would take one another's
+/// bytes: close it once it is sent. (`Process` and `Queue::put` take it by value, and it is closed with what they
+/// took.)
 template <std::derived_from<ByteStream> Stream>
 struct Codec<Stream> : detail::OwnCodec<> {
   static void encode(ipc::Writer& writer, const Stream& stream) { detail::encode_stream(writer, stream); }

@@ -51,8 +51,8 @@ iovec as_buffer(const T& bytes) noexcept {
 /// goes on.
 ///
 /// A `Process` that is given a stream (by capture or argument) has it open, together with what was read ahead. It
-/// travels to pool tasks and in messages as well: a duplicate of its descriptor, and what was read ahead. Pass it with
-/// `std::move`, and it is closed on this side; the peer sees the end when all sides have closed it.
+/// travels to pool tasks and in messages as well: a duplicate of its descriptor, and what was read ahead. This side's
+/// stays open until it is closed; the peer sees the end when all sides have closed it.
 class ByteStream : public detail::HandleBase {
  public:
   /// A stream over `descriptor`, which must be open for reading, writing or both and becomes the stream's. Unless it is
