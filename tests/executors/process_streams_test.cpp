@@ -104,7 +104,7 @@ TEST_CASE("an accepted connection goes to a pool's worker, and through a queue")
       const auto line = co_await stream.read_line();
       CHECK(line == "first");
       Future<int> future = pool.submit(shout_in_worker, std::move(stream));
-      stream.close();
+      stream.close();  // the worker has it
       peer.shutdown_write();
       const int result = co_await std::move(future);
       CHECK(result == 7);

@@ -333,8 +333,8 @@ TEST_CASE("a coroutine that always finds something to read or write does not sta
     auto [sink, drain] = support::socket_pair();
     feeder.write(numbered(100000));
     const auto read_single = [](ByteStream& stream) -> Task<> {
-      std::byte one;
-      for (int i = 0; i < 100000; ++i) co_await stream.read_some({&one, 1});
+      std::array<std::byte, 1> one;
+      for (int i = 0; i < 100000; ++i) co_await stream.read_some(one);
     };
     const Future<void> reader = spawn(read_single(source));
     int rounds = 0;

@@ -241,11 +241,11 @@ TEST_CASE("a connection that is gone before it is accepted does not disturb the 
     std::string text;
     while (text.empty()) {
       TcpStream stream = co_await listener.accept();
-      std::byte one;
+      std::array<std::byte, 1> one;
       int error = 0;
       std::size_t count = 0;
       try {
-        count = co_await stream.read_some({&one, 1});
+        count = co_await stream.read_some(one);
       } catch (const std::system_error& reset) {
         error = reset.code().value();
       }
@@ -270,10 +270,10 @@ TEST_CASE("ten thousand connections are opened and closed") {
   run([&]() -> Task<> {
     for (; served < connections; ++served) {
       TcpStream stream = co_await listener.accept();
-      std::byte one;
-      const std::size_t count = co_await stream.read_some({&one, 1});
+      std::array<std::byte, 1> one;
+      const std::size_t count = co_await stream.read_some(one);
       if (count != 1) co_return;
-      co_await stream.write(std::span<const std::byte>(&one, 1));
+      co_await stream.write(std::span<const std::byte>(one));
     }
   });
   clients.join();
