@@ -33,6 +33,7 @@
 #include <cofork/ipc/shared_array.hpp>
 #include <cofork/ipc/shared_memory.hpp>
 #include <cofork/ipc/simple_queue.hpp>
+#include <cofork/ipc/stream_codec.hpp>
 #include <cofork/ipc/value.hpp>
 #include <cofork/ipc/wait.hpp>
 #include <cofork/runtime/as_completed.hpp>
@@ -50,6 +51,8 @@
 #include <cofork/runtime/guard.hpp>
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/mutex.hpp>
+#include <cofork/runtime/poll.hpp>
+#include <cofork/runtime/resolve.hpp>
 #include <cofork/runtime/run.hpp>
 #include <cofork/runtime/select.hpp>
 #include <cofork/runtime/semaphore.hpp>
@@ -57,13 +60,17 @@
 #include <cofork/runtime/signals.hpp>
 #include <cofork/runtime/sleep.hpp>
 #include <cofork/runtime/spawn.hpp>
+#include <cofork/runtime/standard_streams.hpp>
 #include <cofork/runtime/stream.hpp>
 #include <cofork/runtime/subprocess.hpp>
 #include <cofork/runtime/task.hpp>
 #include <cofork/runtime/task_group.hpp>
+#include <cofork/runtime/tcp.hpp>
 #include <cofork/runtime/terminal.hpp>
 #include <cofork/runtime/this_context.hpp>
 #include <cofork/runtime/to_thread.hpp>
+#include <cofork/runtime/udp_socket.hpp>
+#include <cofork/runtime/unix_socket.hpp>
 #include <cofork/runtime/wait.hpp>
 #include <cofork/runtime/wait_for.hpp>
 #include <cofork/runtime/watch.hpp>

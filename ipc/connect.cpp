@@ -5,8 +5,8 @@
 #include <chrono>
 #include <cofork/ipc/connect.hpp>
 #include <cofork/runtime/errors.hpp>
+#include <cofork/runtime/lookup.hpp>
 #include <cofork/runtime/sleep.hpp>
-#include <cofork/runtime/to_thread.hpp>
 #include <system_error>
 #include <thread>
 
@@ -143,8 +143,7 @@ ConnectionPtr blocking_connect_unix(const std::string& path, const Authenticatio
 
 Task<ConnectionPtr> connect_tcp(std::string host, std::uint16_t port, AuthenticationKey key) {
   waiting_for_others();
-  std::vector<SocketAddress> addresses = resolve_tcp(host, port, false, true);
-  if (addresses.empty()) addresses = co_await to_thread(&resolve_tcp, host, port, false, false);
+  const std::vector<SocketAddress> addresses = co_await Lookup(host, port, SOCK_STREAM);
   ipc::Descriptor socket;
   for (std::size_t i = 0; !socket.valid() && i < addresses.size(); ++i) {
     try {
@@ -158,8 +157,8 @@ Task<ConnectionPtr> connect_tcp(std::string host, std::uint16_t port, Authentica
 
 ConnectionPtr blocking_connect_tcp(const std::string& host, std::uint16_t port, const AuthenticationKey& key) {
   waiting_for_others();
-  std::vector<SocketAddress> addresses = resolve_tcp(host, port, false, true);
-  if (addresses.empty()) addresses = resolve_tcp(host, port, false, false);
+  std::vector<SocketAddress> addresses = find_addresses(host, port, false, true);
+  if (addresses.empty()) addresses = find_addresses(host, port, false, false);
   ipc::Descriptor socket;
   for (std::size_t i = 0; !socket.valid() && i < addresses.size(); ++i) {
     try {

@@ -65,7 +65,7 @@ IntrusivePtr<ListenerState> ListenerState::bind_unix(const std::string& path, Au
 
 IntrusivePtr<ListenerState> ListenerState::bind_tcp(const std::string& host, std::uint16_t port,
                                                     AuthenticationKey key) {
-  const std::vector<SocketAddress> addresses = resolve_tcp(host, port, true, false);
+  const std::vector<SocketAddress> addresses = find_addresses(host, port, true, false);
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     try {
       ipc::Descriptor socket = stream_socket_for(addresses[i]);

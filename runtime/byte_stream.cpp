@@ -7,8 +7,8 @@
 namespace cofork {
 
 ByteStream ByteStream::adopt(int descriptor) {
-  return ByteStream(detail::make_intrusive<detail::StreamState>(detail::Descriptor(descriptor),
-                                                                "descriptor " + std::to_string(descriptor)));
+  return ByteStream(detail::make_intrusive<detail::StreamState>(
+      detail::Descriptor(descriptor), "descriptor " + std::to_string(descriptor), detail::StreamState::Kind::unknown));
 }
 
 detail::WriteAll ByteStream::write(std::span<const std::span<const std::byte>> buffers) {

@@ -18,6 +18,8 @@
 namespace cofork {
 
 namespace detail {
+struct StreamAccess;
+
 template <class T>
 concept Bytes =
     std::convertible_to<const T&, std::string_view> || std::convertible_to<const T&, std::span<const std::byte>>;
@@ -48,7 +50,9 @@ iovec as_buffer(const T& bytes) noexcept {
 /// of it was written already, the stream is of no use for writing any more: further writes fail with EPIPE, reading
 /// goes on.
 ///
-/// A `Process` that is given a stream (by capture or argument) has it open, together with what was read ahead.
+/// A `Process` that is given a stream (by capture or argument) has it open, together with what was read ahead. It
+/// travels to pool tasks and in messages as well: a duplicate of its descriptor, and what was read ahead. This side's
+/// stays open until it is closed; the peer sees the end when all sides have closed it.
 class ByteStream : public detail::HandleBase {
  public:
   /// A stream over `descriptor`, which must be open for reading, writing or both and becomes the stream's. Unless it is
@@ -118,6 +122,7 @@ class ByteStream : public detail::HandleBase {
       : HandleBase(detail::IntrusivePtr<detail::HandleState>(std::move(state))) {}
 
  protected:
+  friend struct detail::StreamAccess;
   detail::StreamPtr state() const {
     auto* const state = static_cast<detail::StreamState*>(handle_state());
     if (!state) [[unlikely]]
@@ -126,5 +131,12 @@ class ByteStream : public detail::HandleBase {
     return detail::StreamPtr(state);
   }
 };
+
+namespace detail {
+/// For what sends streams to other processes.
+struct StreamAccess {
+  static StreamPtr state(const ByteStream& stream) { return stream.state(); }
+};
+}  // namespace detail
 
 }  // namespace cofork

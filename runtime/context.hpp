@@ -30,7 +30,14 @@ class Waiter : public Link<Waiter> {
   /// longer concerns it.
   void resume_later() noexcept;
 
-  /// The same, and `cancelled()` is true from now on.
+  /// It has what it waited for, and goes on at once: only from a callback of the loop. May destroy this.
+  void resume_now() {
+    forget_context();
+    unlink();
+    handle_.resume();
+  }
+
+  /// As `resume_later`, and `cancelled()` is true from now on.
   void resume_cancelled() noexcept {
     cancelled_ = true;
     resume_later();

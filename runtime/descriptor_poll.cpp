@@ -66,8 +66,8 @@ void DescriptorPoll::watch(int events) {
   handle_->watched = events;
 }
 
-void DescriptorPoll::progress(List<IoOperation>& operations) noexcept {
-  while (!operations.empty() && operations.front().attempt()) operations.pop_front().resume_later();
+void DescriptorPoll::progress(List<IoOperation>& operations, List<IoOperation>& over) noexcept {
+  while (!operations.empty() && operations.front().attempt()) over.push_back(operations.pop_front());
 }
 
 void DescriptorPoll::ready(int status, int events) noexcept {
@@ -77,11 +77,12 @@ void DescriptorPoll::ready(int status, int events) noexcept {
     events = UV_READABLE | UV_WRITABLE;
   }
   int wanted = handle_->watched;
+  List<IoOperation> over;
   for (const int event : {UV_READABLE, UV_WRITABLE}) {
     List<IoOperation>& operations = event == UV_READABLE ? reading_ : writing_;
     const bool waited_for = !operations.empty();
     if ((events & event) != 0) {
-      progress(operations);
+      progress(operations, over);
       // Whoever was served will as a rule wait again before the next turn: only then nobody watches any more.
       if (!waited_for) wanted &= ~event;
     }
@@ -92,6 +93,8 @@ void DescriptorPoll::ready(int status, int events) noexcept {
   } catch (const std::system_error&) {
     // Nothing but ENOMEM: whatever waits tries again with the next change.
   }
+  // At once, while what was read is in the processor's cache. It may destroy this, and others that are over.
+  while (!over.empty()) over.pop_front().resume_now();
 }
 
 void DescriptorPoll::close() noexcept {

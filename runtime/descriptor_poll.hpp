@@ -15,7 +15,8 @@ namespace cofork::detail {
 /// Something that a coroutine waits for and that is tried again whenever its descriptor is ready.
 class IoOperation : public Waiter, public Link<IoOperation> {
  public:
-  /// True when it is over, with a result or an error; then the coroutine is resumed.
+  /// True when it is over, with a result or an error; then the coroutine is resumed. One that was over stays so,
+  /// whether it is cancelled before that or not.
   virtual bool attempt() noexcept = 0;
 
  protected:
@@ -48,6 +49,13 @@ class DescriptorPoll final : private LoopResource {
   /// Forgets what a fork copied: the loop is the parent's.
   void forget() noexcept;
 
+  /// Calls `visit` with every operation that waits; it may take it out.
+  template <class F>
+  void for_each(F&& visit) {
+    reading_.for_each(visit);
+    writing_.for_each(visit);
+  }
+
   /// The descriptor's open file is shared with others: it must not stay non-blocking, as libuv makes it.
   void keep_mode() noexcept { keep_mode_ = true; }
 
@@ -57,14 +65,14 @@ class DescriptorPoll final : private LoopResource {
   void open(int descriptor);
   void watch(int events);
   void ready(int status, int events) noexcept;
-  static void progress(List<IoOperation>& operations) noexcept;
+  static void progress(List<IoOperation>& operations, List<IoOperation>& over) noexcept;
 
   Handle* handle_ = nullptr;  // libuv's from `close` on
+  List<IoOperation> reading_, writing_;
   Loop* loop_ = nullptr;
   unsigned generation_ = 0;
   bool always_ready_ = false;
   bool keep_mode_ = false;
-  List<IoOperation> reading_, writing_;
 };
 
 }  // namespace cofork::detail

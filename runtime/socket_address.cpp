@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 #include <sys/un.h>
 
+#include <array>
 #include <cerrno>
 #include <cofork/runtime/socket_address.hpp>
 #include <cstddef>
@@ -51,10 +52,40 @@ std::string readable_path(std::string path) {
   return path;
 }
 
-std::vector<SocketAddress> resolve_tcp(const std::string& host, std::uint16_t port, bool to_listen, bool numeric_only) {
+std::string host_of(const SocketAddress& address) {
+  std::array<char, NI_MAXHOST> host = {};
+  if (address.family() != AF_INET && address.family() != AF_INET6) return {};
+  if (::getnameinfo(address.get(), address.size, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) != 0) return {};
+  return host.data();
+}
+
+std::uint16_t port_of(const SocketAddress& address) noexcept {
+  if (address.family() == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address.storage).sin_port);
+  if (address.family() == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_port);
+  return 0;
+}
+
+std::string name_of(const SocketAddress& address) {
+  if (address.family() == AF_UNIX) return "unix socket";
+  const std::string host = host_of(address);
+  return (address.family() == AF_INET6 ? '[' + host + ']' : host) + ':' + std::to_string(port_of(address));
+}
+
+std::vector<SocketAddress> addresses_of(const addrinfo* found) {
+  std::vector<SocketAddress> addresses;
+  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+    SocketAddress& address = addresses.emplace_back();
+    address.size = each->ai_addrlen;
+    std::memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
+  }
+  return addresses;
+}
+
+std::vector<SocketAddress> find_addresses(const std::string& host, std::uint16_t port, bool to_listen,
+                                          bool numeric_only, int socket_type) {
   addrinfo hints = {};
   hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_socktype = socket_type;
   hints.ai_flags = AI_NUMERICSERV | (to_listen ? AI_PASSIVE : 0) | (numeric_only ? AI_NUMERICHOST : 0);
   addrinfo* found = nullptr;
   const int status = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), std::to_string(port).c_str(), &hints, &found);
@@ -63,13 +94,7 @@ std::vector<SocketAddress> resolve_tcp(const std::string& host, std::uint16_t po
     throw std::system_error(errno_for(status), std::generic_category(),
                             "looking up " + host + ": " + ::gai_strerror(status));
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
-  std::vector<SocketAddress> addresses;
-  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
-    SocketAddress& address = addresses.emplace_back();
-    address.size = each->ai_addrlen;
-    std::memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
-  }
-  return addresses;
+  return addresses_of(found);
 }
 
 Descriptor stream_socket_for(const SocketAddress& address) {

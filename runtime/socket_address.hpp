@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+struct addrinfo;
+
 namespace cofork::detail {
 
 struct SocketAddress {
@@ -22,13 +24,24 @@ struct SocketAddress {
   static SocketAddress unix_domain(const std::string& path);
 };
 
+/// Of an internet address: "127.0.0.1", "fe80::1%eth0"; nothing for others.
+std::string host_of(const SocketAddress& address);
+/// 0 for what is no internet address.
+std::uint16_t port_of(const SocketAddress& address) noexcept;
+/// For people: "127.0.0.1:80", "[::1]:80", "unix socket".
+std::string name_of(const SocketAddress& address);
+
 /// The path of a socket for people: "@" stands for the leading NUL of an abstract name.
 std::string readable_path(std::string path);
 
-/// The addresses of a host for TCP, in the order to try them; an empty `host` is every address of this machine, to
-/// listen, and this machine itself, to connect. Blocks while names are looked up: `numeric_only` does not, and gives
-/// nothing for a name. Throws std::system_error.
-std::vector<SocketAddress> resolve_tcp(const std::string& host, std::uint16_t port, bool to_listen, bool numeric_only);
+/// The addresses of a host, in the order to try them, for a SOCK_STREAM or SOCK_DGRAM; an empty `host` is every address
+/// of this machine, to listen, and this machine itself, to connect. Blocks while names are looked up: `numeric_only`
+/// does not, and gives nothing for a name. Throws std::system_error.
+std::vector<SocketAddress> find_addresses(const std::string& host, std::uint16_t port, bool to_listen,
+                                          bool numeric_only, int socket_type = SOCK_STREAM);
+
+/// What `getaddrinfo` found.
+std::vector<SocketAddress> addresses_of(const addrinfo* found);
 
 /// A stream socket for such an address, close-on-exec, that does not block. Throws std::system_error.
 Descriptor stream_socket_for(const SocketAddress& address);

@@ -63,7 +63,7 @@ void StreamOperation::stream_closed() noexcept {
 void StreamOperation::leave() noexcept {
   if (phase_ == Phase::not_begun || phase_ == Phase::left) return;
   // One who gave up without a turn of the loop has not looked at what may have arrived: the next one must.
-  if (phase_ == Phase::under_way && what_ == DescriptorPoll::For::reading) state_->look_again();
+  if (phase_ == Phase::under_way && what_ == DescriptorPoll::For::reading) state_->stopped_waiting();
   state_->end(*this, what_);
   phase_ = Phase::left;
 }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <climits>
 #include <cofork/runtime/sigpipe_guard.hpp>
+#include <cofork/runtime/socket_state.hpp>
 #include <cofork/runtime/stream_operation.hpp>
 #include <cofork/runtime/stream_state.hpp>
 #include <stdexcept>
@@ -21,19 +22,19 @@ constexpr unsigned char reads_in_a_row = 16;
 constexpr unsigned char writes_in_a_row = 4;
 }  // namespace
 
-StreamState::StreamState(Descriptor descriptor, std::string subject, bool shared)
-    : HandleState("stream"), descriptor_(std::move(descriptor)), subject_(std::move(subject)) {
+StreamState::StreamState(Descriptor descriptor, std::string subject, Kind kind)
+    : HandleState("stream"),
+      descriptor_(std::move(descriptor)),
+      is_socket_(kind == Kind::socket),
+      subject_(std::move(subject)) {
+  if (is_socket_) return;
   struct stat status;
   if (::fstat(descriptor_.get(), &status) < 0) fail(errno, "adopt");
   is_socket_ = S_ISSOCK(status.st_mode);
-  if (shared) {
-    poll_.keep_mode();
-    return;
-  }
+  if (kind == Kind::shared) poll_.keep_mode();
   if (is_socket_) return;
-  const int flags = ::fcntl(descriptor_.get(), F_GETFL);
-  if (flags < 0 || ((flags & O_NONBLOCK) == 0 && ::fcntl(descriptor_.get(), F_SETFL, flags | O_NONBLOCK) < 0))
-    fail(errno, "fcntl");
+  may_block_ = wait_before_reading_ = kind == Kind::shared;
+  if (!may_block_) set_nonblocking(descriptor_.get());
 }
 
 StreamState::~StreamState() { close(); }
@@ -49,7 +50,7 @@ std::optional<std::size_t> StreamState::receive(std::span<std::byte> into) {
                                      : ::read(descriptor_.get(), into.data(), into.size());
     if (count >= 0) {
       wait_before_reading_ =
-          static_cast<std::size_t>(count) < into.size() || ++reads_without_waiting_ >= reads_in_a_row;
+          may_block_ || static_cast<std::size_t>(count) < into.size() || ++reads_without_waiting_ >= reads_in_a_row;
       return static_cast<std::size_t>(count);
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
@@ -121,8 +122,12 @@ void StreamState::close() noexcept {
   descriptor_.reset();
 }
 
+void StreamState::check_idle(const char* what) const {
+  if (reader_ || writer_) throw std::logic_error(std::string(what) + ' ' + subject_ + ": a coroutine waits for it");
+}
+
 int StreamState::release() {
-  if (reader_ || writer_) throw std::logic_error("release of " + subject_ + ": a coroutine waits for it");
+  check_idle("release");
   if (!buffer_.empty()) throw std::logic_error("release of " + subject_ + ": more was read than was taken");
   poll_.close();
   return descriptor_.release();
@@ -136,7 +141,7 @@ void StreamState::after_fork_in_child(bool given) noexcept {
   // The coroutines that wait are the parent's.
   reader_ = writer_ = nullptr;
   poll_.forget();
-  wait_before_reading_ = false;
+  stopped_waiting();
   if (!given) static_cast<void>(descriptor_.release());
 }
 

@@ -21,9 +21,13 @@ class StreamOperation;
 /// nothing does an operation wait, and after a read that gave less than there was room for it need not even ask.
 class StreamState final : public HandleState {
  public:
-  /// `subject` names the stream in errors: "127.0.0.1:80". With `shared`, the mode of the descriptor's open file is
-  /// left as it is. Throws std::system_error.
-  StreamState(Descriptor descriptor, std::string subject, bool shared = false);
+  enum class Kind {
+    unknown,  ///< Asks the system; what is not a socket is made non-blocking.
+    socket,
+    shared  ///< Unknown, and the mode of the descriptor's open file is left as it is.
+  };
+  /// `subject` names the stream in errors: "127.0.0.1:80". Throws std::system_error.
+  StreamState(Descriptor descriptor, std::string subject, Kind kind);
   ~StreamState() override;
 
   int descriptor() const noexcept { return descriptor_.get(); }
@@ -41,6 +45,10 @@ class StreamState final : public HandleState {
     wait_before_reading_ = false;
     reads_without_waiting_ = 0;
   }
+  /// A reader gave up before it was told whether something is there.
+  void stopped_waiting() noexcept {
+    if (!may_block_) look_again();
+  }
   /// Now and then a writer that never has to wait lets the others run.
   bool others_turn() noexcept;
 
@@ -56,6 +64,8 @@ class StreamState final : public HandleState {
   void shutdown_write();
   /// Whoever waits gets an error.
   void close() noexcept;
+  /// std::logic_error, with the name of what is not possible now, while an operation is under way.
+  void check_idle(const char* what) const;
   /// Gives up the descriptor. std::logic_error while an operation is under way, or something was read ahead.
   int release();
 
@@ -69,18 +79,20 @@ class StreamState final : public HandleState {
     return what == DescriptorPoll::For::reading ? reader_ : writer_;
   }
 
+  // What every operation touches lies together.
   Descriptor descriptor_;
-  std::string subject_;
   bool is_socket_ = false;
+  bool may_block_ = false;  // so it is read only when something is known to be there
   bool wait_before_reading_ = false;
   bool write_broken_ = false;
   bool write_shut_ = false;
   unsigned char reads_without_waiting_ = 0;
   unsigned char writes_without_waiting_ = 0;
-  ReadBuffer buffer_;
   StreamOperation* reader_ = nullptr;
   StreamOperation* writer_ = nullptr;
   DescriptorPoll poll_;
+  ReadBuffer buffer_;
+  std::string subject_;
 };
 
 using StreamPtr = IntrusivePtr<StreamState>;

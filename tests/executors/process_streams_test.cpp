@@ -1,0 +1,125 @@
+#include <cofork/executors/process.hpp>
+#include <cofork/executors/process_pool_executor.hpp>
+#include <cofork/ipc/queue.hpp>
+#include <cofork/ipc/stream_codec.hpp>
+#include <cofork/runtime/run.hpp>
+#include <string>
+
+#include "runtime/net_peers.hpp"
+#include "support/catch.hpp"
+
+using namespace cofork;
+
+namespace {
+
+Task<> shout(ByteStream& stream) {
+  while (auto line = co_await stream.read_line()) {
+    for (char& letter : *line) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+    co_await stream.write(*line, "\n");
+  }
+}
+
+Task<> serve(TcpStream stream) { co_await shout(stream); }
+
+Task<> serve_one(TcpListener& listener) {
+  TcpStream stream = co_await listener.accept();
+  co_await shout(stream);
+}
+
+int shout_in_worker(TcpStream stream) {
+  run(shout(stream));
+  return 7;
+}
+
+std::string ask(const support::Peer& peer, const std::string& question) {
+  peer.write(question + "\n");
+  return peer.read(question.size() + 1);
+}
+
+}  // namespace
+
+TEST_CASE("an accepted connection is given to a Process, with what was read ahead, and ends with it") {
+  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
+  run([&]() -> Task<> {
+    const support::Peer peer = support::connect_to(listener.port());
+    TcpStream stream = co_await listener.accept();
+    peer.write("first\nsecond\n");
+    const auto line = co_await stream.read_line();
+    CHECK(line == "first");
+    Process process(serve, std::move(stream));
+    process.start();
+    CHECK(peer.read(7) == "SECOND\n");
+    CHECK(ask(peer, "third") == "THIRD\n");
+    peer.shutdown_write();
+    co_await process.join();
+    CHECK(process.exitcode() == 0);
+    CHECK(peer.read(1).empty());
+  });
+}
+
+TEST_CASE("a listener that a Process captured accepts there") {
+  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
+  run([&]() -> Task<> {
+    const auto target = [&listener]() -> Task<> { return serve_one(listener); };
+    Process process(target);
+    process.start();
+    const support::Peer peer = support::connect_to(listener.port());
+    CHECK(ask(peer, "hello") == "HELLO\n");
+    peer.shutdown_write();
+    co_await process.join();
+    CHECK(process.exitcode() == 0);
+  });
+}
+
+TEST_CASE("a stream that a Process was not given is closed there, and says so") {
+  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
+  static TcpListener* somewhere;
+  somewhere = &listener;
+  run([&]() -> Task<> {
+    const int descriptor = listener.native_handle();
+    Process process([descriptor] {
+      const bool open = ::fcntl(descriptor, F_GETFD) >= 0;
+      bool refused = false;
+      try {
+        static_cast<void>(somewhere->accept());
+      } catch (const std::logic_error&) {
+        refused = true;
+      }
+      std::exit(!open && refused ? 0 : 5);
+    });
+    process.start();
+    co_await process.join();
+    CHECK(process.exitcode() == 0);
+  });
+}
+
+TEST_CASE("an accepted connection goes to a pool's worker, and through a queue") {
+  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
+  run([&]() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    {
+      const support::Peer peer = support::connect_to(listener.port());
+      TcpStream stream = co_await listener.accept();
+      peer.write("first\nsecond\n");
+      const auto line = co_await stream.read_line();
+      CHECK(line == "first");
+      Future<int> future = pool.submit(shout_in_worker, std::move(stream));
+      stream.close();  // the worker has it
+      peer.shutdown_write();
+      const int result = co_await std::move(future);
+      CHECK(result == 7);
+      CHECK(peer.read(100) == "SECOND\n");
+    }
+    {
+      const support::Peer peer = support::connect_to(listener.port());
+      TcpStream stream = co_await listener.accept();
+      ipc::Queue<TcpStream> queue;
+      co_await queue.put(std::move(stream));
+      TcpStream received = co_await queue.get();
+      peer.write("x\n");
+      const auto line = co_await received.read_line();
+      CHECK(line == "x");
+    }
+    co_await pool.shutdown();
+  });
+}
