@@ -14,7 +14,7 @@
 #include <cofork/executors/function_id.hpp>
 #include <cofork/executors/parent_watch.hpp>
 #include <cofork/executors/process_table.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <csignal>
 #include <cstdlib>
 #include <system_error>

@@ -1,7 +1,7 @@
 // A callable and its arguments, as a Process keeps them until its child calls it.
 #pragma once
 
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/run.hpp>
 #include <cofork/runtime/to_task.hpp>
 #include <cstddef>

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 #include <cofork/ipc/descriptor.hpp>
-#include <cofork/ipc/handle.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cstdint>
 #include <span>
 #include <string_view>
