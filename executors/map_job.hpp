@@ -73,7 +73,7 @@ class MapJobBase : public RefCounted, public QueueEntry, private OpenInput {
 
   const bool ordered_;
   bool is_coroutine_ = false;  // what is called
-  std::uint64_t taken_ = 0;  // results taken by the consumer
+  std::uint64_t taken_ = 0;    // results taken by the consumer
 
  private:
   friend class MapChunk;

@@ -1,8 +1,8 @@
 #include <cofork/executors/process_join.hpp>
 #include <cofork/ipc/descriptor.hpp>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/context.hpp>
 #include <cofork/runtime/descriptor_watch.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/timer_heap.hpp>
 

@@ -32,8 +32,9 @@ namespace cofork {
 /// after the grace. A function that returns `Stream<R>`: see `submit`.
 ///
 /// A worker starts with a copy of this process's memory as it was when the pool was first used (or at
-/// `fork_server::start()`, if there was one), standard input at /dev/null, default signal handling and no descriptor but
-/// 0, 1 and 2, and leads a process group of its own. What a task leaves in memory the worker's next task finds there.
+/// `fork_server::start()`, if there was one), standard input at /dev/null, default signal handling and no descriptor
+/// but 0, 1 and 2, and leads a process group of its own. What a task leaves in memory the worker's next task finds
+/// there.
 ///
 /// A worker may make a pool itself, up to ten pools deep; at the first use of a deeper one there is `Error`. When more
 /// than 100 workers die within a second, and no task succeeds meanwhile, the pool pauses before it starts others,

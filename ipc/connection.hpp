@@ -4,9 +4,9 @@
 #include <chrono>
 #include <cofork/ipc/codec.hpp>
 #include <cofork/ipc/connection_state.hpp>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/message.hpp>
 #include <cofork/runtime/errors.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/task.hpp>
 #include <optional>
 #include <stdexcept>

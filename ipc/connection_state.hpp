@@ -7,10 +7,10 @@
 #include <chrono>
 #include <cofork/ipc/blocking.hpp>
 #include <cofork/ipc/end_line.hpp>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/message.hpp>
 #include <cofork/ipc/message_socket.hpp>
 #include <cofork/ipc/socket_watch.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/task.hpp>
 #include <cofork/runtime/timer_heap.hpp>
 #include <memory>

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cofork/ipc/connection.hpp>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/listener_options.hpp>
 #include <cofork/ipc/listener_state.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/task.hpp>
 #include <cstdint>
 #include <stdexcept>

@@ -5,9 +5,9 @@
 #include <cofork/ipc/authentication.hpp>
 #include <cofork/ipc/connection_state.hpp>
 #include <cofork/ipc/descriptor.hpp>
+#include <cofork/ipc/socket_watch.hpp>
 #include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/socket_address.hpp>
-#include <cofork/ipc/socket_watch.hpp>
 #include <cstdint>
 #include <list>
 #include <memory>

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <atomic>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/reader.hpp>
 #include <cofork/ipc/writer.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cstddef>
 #include <string>
 #include <string_view>

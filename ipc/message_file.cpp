@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/message_file.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <list>
 #include <mutex>
 #include <system_error>

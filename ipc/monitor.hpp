@@ -3,11 +3,11 @@
 
 #include <atomic>
 #include <chrono>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/process_identity.hpp>
 #include <cofork/ipc/reader.hpp>
 #include <cofork/ipc/writer.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>

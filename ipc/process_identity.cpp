@@ -5,8 +5,8 @@
 
 #include <array>
 #include <cerrno>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/process_identity.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>

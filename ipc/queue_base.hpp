@@ -3,10 +3,10 @@
 
 #include <chrono>
 #include <cofork/ipc/blocking.hpp>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/monitor_wait.hpp>
 #include <cofork/ipc/queue_message.hpp>
 #include <cofork/ipc/queue_state.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/task.hpp>
 #include <cstddef>
 #include <memory>

@@ -1,7 +1,7 @@
 #include <uv.h>
 
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/socket_watch.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/loop_handles.hpp>
 #include <utility>
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cofork/runtime/directory.hpp>
-#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/in_thread.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>

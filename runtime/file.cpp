@@ -69,7 +69,7 @@ Descriptor open_unnamed(const std::filesystem::path& directory) {
 template <class F>
 Task<std::invoke_result_t<F, const FileUse&>> use_file(std::shared_ptr<OpenFile> file, const char* operation,
                                                        F function) {
-  co_await detail::CancellationPoint{};
+  co_await detail::CancellationPoint();
   const auto use = std::make_shared<FileUse>(std::move(file), operation, false);
   const auto call = [use, function] { return function(*use); };
   Future<std::invoke_result_t<F, const FileUse&>> future = to_thread(call);
@@ -96,7 +96,7 @@ Task<R> end_use(Task<R> operation, std::shared_ptr<FileUse> use) {
 
 Task<std::size_t> read_from(std::shared_ptr<OpenFile> file, std::span<std::byte> into,
                             std::optional<std::uint64_t> offset) {
-  co_await detail::CancellationPoint{};
+  co_await detail::CancellationPoint();
   const auto use = std::make_shared<FileUse>(std::move(file), offset ? "read_at" : "read", !offset);
   Task<std::size_t> reading = detail::transfer_in_thread(
       into, [use, offset](Transfer& bytes) { return bytes.read(use->descriptor(), use->path(), offset); });
@@ -104,7 +104,7 @@ Task<std::size_t> read_from(std::shared_ptr<OpenFile> file, std::span<std::byte>
 }
 
 Task<> write_to(std::shared_ptr<OpenFile> file, std::span<const std::byte> bytes, std::optional<std::uint64_t> offset) {
-  co_await detail::CancellationPoint{};
+  co_await detail::CancellationPoint();
   const auto use = std::make_shared<FileUse>(std::move(file), offset ? "write_at" : "write", !offset);
   Task<> writing = detail::transfer_in_thread(
       bytes, [use, offset](Transfer& from) { from.write(use->descriptor(), use->path(), offset); });

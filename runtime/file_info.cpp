@@ -1,8 +1,8 @@
 #include <sys/stat.h>
 
-#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/file_info.hpp>
 #include <cofork/runtime/in_thread.hpp>
+#include <cofork/runtime/system_call.hpp>
 
 namespace cofork {
 

@@ -10,7 +10,7 @@
 
 namespace cofork::detail {
 
-/// `co_await CancellationPoint{}` throws `CancelledError` in a cancelled coroutine, and goes on at once in others.
+/// `co_await CancellationPoint()` throws `CancelledError` in a cancelled coroutine, and goes on at once in others.
 struct CancellationPoint : ThisContext {
   void await_resume() const {
     if (context && context->cancelled()) throw CancelledError();
@@ -21,7 +21,7 @@ struct CancellationPoint : ThisContext {
 /// has begun; otherwise it waits for its end, and what it gave is delivered.
 template <class F>
 Task<std::invoke_result_t<F>> in_thread(F function) {
-  co_await CancellationPoint{};
+  co_await CancellationPoint();
   Future<std::invoke_result_t<F>> call = to_thread(std::move(function));
   co_return co_await std::move(call);
 }

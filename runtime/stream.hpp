@@ -215,7 +215,7 @@ class [[nodiscard("a stream that is dropped is closed")]] Stream {
   explicit Stream(std::unique_ptr<detail::StreamSource<T>> source) noexcept : source_(std::move(source)) {}
 
   /// The source, for whoever makes another stream of it; this one is as if moved from.
-  std::unique_ptr<detail::StreamSource<T>> release() && {
+  std::unique_ptr<detail::StreamSource<T>> release()&& {
     source();
     return std::move(source_);
   }

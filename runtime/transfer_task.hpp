@@ -16,7 +16,7 @@ namespace cofork::detail {
 /// after it was destroyed.
 template <class B, class F>
 Task<std::invoke_result_t<F, Transfer&>> transfer_in_thread(std::span<B> buffer, F function) {
-  co_await CancellationPoint{};
+  co_await CancellationPoint();
   const auto transfer = std::make_shared<Transfer>(buffer);
   const auto stop = [&transfer] { transfer->stop(); };
   struct Revoke {

@@ -2,8 +2,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/readable_stream.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/watch.hpp>
 #include <deque>
 #include <memory>

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/file_info.hpp>
+#include <cofork/runtime/system_call.hpp>
 #include <cofork/runtime/transfer_task.hpp>
 #include <cofork/runtime/whole_file.hpp>
 
@@ -39,7 +39,7 @@ std::string read_whole(const std::filesystem::path& path, const std::atomic<bool
 }  // namespace
 
 Task<std::string> read_file(std::filesystem::path path) {
-  co_await detail::CancellationPoint{};
+  co_await detail::CancellationPoint();
   const auto stopped = std::make_shared<std::atomic<bool>>(false);
   const auto stop = [stopped] { stopped->store(true, std::memory_order_relaxed); };
   const std::stop_token token = co_await current_stop_token();

@@ -12,10 +12,10 @@
 #include <cerrno>
 #include <cofork/ipc/connection.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
-#include <cofork/runtime/handle.hpp>
 #include <cofork/ipc/message.hpp>
 #include <cofork/ipc/packet_socket.hpp>
 #include <cofork/ipc/stream_socket.hpp>
+#include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/loop.hpp>
 #include <cstdio>
 #include <cstring>

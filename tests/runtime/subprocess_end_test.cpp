@@ -206,7 +206,8 @@ TEST_CASE("no program survives the SIGKILL of the one that started it") {
     ::close(ends[0]);
     run([&]() -> Task<> {
       Subprocess program = shell(with_grandchild);
-      const pid_t pids[] = {program.pid(), co_await grandchild_of(program)};
+      const pid_t grandchild = co_await grandchild_of(program);
+      const pid_t pids[] = {program.pid(), grandchild};
       (void)!::write(ends[1], pids, sizeof pids);
       co_await program.wait();
     });
