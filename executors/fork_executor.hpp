@@ -110,7 +110,8 @@ class ForkExecutor {
   /// Runs `function` on the items of the ranges, one of each at a time, until the shortest ends, in children of their
   /// own that are forked from a copy of this process that is made now. Items of ranges that have random access or a
   /// size are read in the children, where they lie in the copied memory: they are neither copied nor need a codec, and
-  /// `function` may take them by reference; their number is fixed at the call. Items of other ranges, and of streams,
+  /// `function` may take them by reference; their number is fixed at the call, and what reading one throws is an error
+  /// of that item alone. Items of other ranges, and of streams,
   /// are taken here as results are, so that infinite ones work, and travel by their codec.
   ///
   /// Results, options and errors are as of `ProcessPoolExecutor::map`; if the copy cannot be made, or dies, the stream

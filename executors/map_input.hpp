@@ -1,6 +1,7 @@
 // The inputs of a map over a process pool: ranges, a stream.
 #pragma once
 
+#include <algorithm>
 #include <cofork/executors/map_job.hpp>
 #include <cofork/executors/stream_ahead.hpp>
 #include <cofork/executors/zipped_ranges.hpp>
@@ -82,7 +83,7 @@ class StreamMap : public MapResults<R> {
   friend class StreamAhead<T, StreamMap>;
   using typename MapJobBase::Pulled;
 
-  std::size_t read_ahead() const noexcept { return this->chunk_size(); }
+  std::size_t read_ahead() const noexcept { return std::min(this->chunk_size(), this->room()); }
   Pulled pull(ipc::Writer& writer) override {
     if (input_.empty()) {
       if (!input_.ended()) return Pulled::later;

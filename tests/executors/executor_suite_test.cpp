@@ -194,7 +194,11 @@ TEMPLATE_TEST_CASE("an executor's map throws its input's error in its place and 
                     return x;
                   });
     const std::vector<std::string> all = co_await outcomes(executor.map(square, broken));
-    CHECK(all == std::vector<std::string>{"0", "1", "4", "error no item 3"});
+    std::vector<std::string> expected{"0", "1", "4", "error no item 3"};
+    // Whose children read the range themselves, each item on its own.
+    if (std::is_same_v<TestType, cofork::ForkExecutor>)
+      expected.insert(expected.end(), {"16", "25", "36", "49", "64", "81"});
+    CHECK(all == expected);
     const auto failing = []() -> Stream<int> {
       co_yield 2;
       throw std::range_error("no more");
