@@ -3,14 +3,17 @@
 #include <cofork/ipc/queue.hpp>
 #include <cofork/ipc/stream_codec.hpp>
 #include <cofork/runtime/run.hpp>
+#include <cofork/runtime/wait_for.hpp>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "runtime/coroutines.hpp"
 #include "runtime/net_peers.hpp"
 #include "support/catch.hpp"
 
 using namespace cofork;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -134,6 +137,23 @@ TEST_CASE("a call takes what owns something, and nothing else, from its caller")
     const int result = co_await future;
     CHECK(result == 14);
     co_await pool.shutdown();
+  });
+}
+
+TEST_CASE("a stream in which a write was cut off is of no use for writing where it was sent, either") {
+  run([]() -> Task<> {
+    auto [stream, peer] = support::socket_pair();
+    const std::string much(10000000, 'x');
+    const bool late = co_await support::throws<TimeoutError>(wait_for(stream.write(much), 1ms));
+    CHECK(late);
+    ipc::Queue<ByteStream> queue;
+    co_await queue.put(std::move(stream));
+    ByteStream received = co_await queue.get();
+    const int error = co_await support::error_of(received.write("y"));
+    CHECK(error == EPIPE);
+    peer.write("z\n");
+    const auto line = co_await received.read_line();
+    CHECK(line == "z");
   });
 }
 
