@@ -205,6 +205,16 @@ void encode_call(ipc::Writer& writer, F function, A&&... arguments) {
   (std::index_sequence_for<A...>());
 }
 
+/// What was moved into a call ends when it is encoded, also where it need not wait, so that a stream does not stay open
+/// with the caller. What has nothing to end stays where it is.
+template <class A>
+using TakenArgument =
+    std::conditional_t<std::is_class_v<A> && !std::is_const_v<A> && !std::is_trivially_destructible_v<A>, A, A&&>;
+template <class A>
+TakenArgument<A> take_argument(std::remove_reference_t<A>& argument) {
+  return std::forward<A>(argument);
+}
+
 /// An argument that must wait: as the parameter's type; for a view, in something that owns what it shows.
 template <class P, class A>
 struct HeldArgument {

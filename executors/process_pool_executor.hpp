@@ -73,6 +73,8 @@ class ProcessPoolExecutor {
 
   /// Runs `function(arguments...)` in a worker. Throws `InvalidStateError` after `shutdown`, `BrokenProcessPool` if no
   /// worker can be started, `std::logic_error` without a loop; an argument that cannot be encoded fails the future.
+  /// What is moved in is destroyed here when it is encoded: a stream is open in the worker only. What is passed as an
+  /// lvalue stays the caller's.
   ///
   /// It returns a `Future<R>`, also for a function that returns a `Task<R>`. For one that returns a `Stream<R>` it
   /// returns a `Stream<R>`, whose values arrive as the worker makes them: in order, and then its end or its exception.

@@ -102,7 +102,7 @@ class TypedCall : public State, public SubmittedWork {
   template <class... A>
   void submit(A&&... arguments) {
     SubmittedWork::submit(
-        [&](ipc::Writer& writer) { encode_call<F, Parameters>(writer, function_, std::forward<A>(arguments)...); },
+        [&](ipc::Writer& writer) { encode_call<F, Parameters>(writer, function_, take_argument<A>(arguments)...); },
         [&] { hold(std::forward<A>(arguments)...); });
   }
 

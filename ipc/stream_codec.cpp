@@ -11,14 +11,17 @@ void encode_stream(ipc::Writer& writer, const ByteStream& stream) {
   const std::span<const std::byte> ahead = state->buffer().bytes();
   ipc::encode(writer, std::vector<std::byte>(ahead.begin(), ahead.end()));
   ipc::encode(writer, state->subject());
+  ipc::encode(writer, state->writing_is_broken());
 }
 
 StreamPtr decode_stream(ipc::Reader& reader) {
   ipc::Descriptor descriptor = reader.descriptor();
   const auto ahead = ipc::decode<std::vector<std::byte>>(reader);
   auto subject = ipc::decode<std::string>(reader);
+  const bool broken = ipc::decode<bool>(reader);
   StreamPtr state = make_intrusive<StreamState>(std::move(descriptor), std::move(subject), StreamState::Kind::unknown);
   state->buffer().give_back(ahead);
+  if (broken) state->break_writing();
   return state;
 }
 

@@ -21,8 +21,8 @@ StreamPtr decode_stream(ipc::Reader& reader);
 }  // namespace detail
 
 /// The receiver's stream is of the same connection. The sender's stays as it is, and both would take one another's
-/// bytes: close it once it is sent. (`Process` and `Queue::put` take it by value, and it is closed with what they
-/// took.)
+/// bytes: close it once it is sent, or move it into `Process`, `Queue::put` or a pool's `submit`, which close what they
+/// took.
 template <std::derived_from<ByteStream> Stream>
 struct Codec<Stream> : detail::OwnCodec<> {
   static void encode(ipc::Writer& writer, const Stream& stream) { detail::encode_stream(writer, stream); }

@@ -2,6 +2,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cofork/runtime/accept.hpp>
 #include <stdexcept>
@@ -35,7 +36,7 @@ bool AcceptOperation::proceed() {
     Descriptor socket(::accept4(state().descriptor(), reinterpret_cast<sockaddr*>(&peer.storage), &peer.size,
                                 SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket.valid()) {
-      std::string name = peer.family() == AF_UNIX ? state().subject() : name_of(peer);
+      std::string name = peer.family() == AF_UNIX ? state().subject() : name_of(unmapped(peer));
       accepted_ = make_intrusive<StreamState>(std::move(socket), std::move(name), StreamState::Kind::socket);
       return true;
     }
@@ -71,18 +72,24 @@ std::string unix_path(std::string path) {
 }
 
 SocketPtr listen_tcp(const std::string& host, std::uint16_t port, const ListenOptions& options) {
-  const std::vector<SocketAddress> addresses = find_addresses(host, port, true, false);
+  std::vector<SocketAddress> addresses = find_addresses(host, port, true, false);
+  // One socket of IPv6 is for all addresses, of IPv4 as well.
+  if (host.empty())
+    std::partition(addresses.begin(), addresses.end(),
+                   [](const SocketAddress& each) { return each.family() == AF_INET6; });
   const std::string name = host + ':' + std::to_string(port);
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     try {
       Descriptor socket = stream_socket_for(addresses[i]);
       set(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1, name);
       if (options.reuse_port) set(socket.get(), SOL_SOCKET, SO_REUSEPORT, 1, name);
+      if (host.empty() && addresses[i].family() == AF_INET6) set(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, 0, name);
       // What is accepted inherits it.
       set(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1, name);
       return listen(std::move(socket), addresses[i], name, options);
-    } catch (const std::system_error&) {
-      if (i + 1 == addresses.size()) throw;
+    } catch (const std::system_error& error) {
+      // Another server's port is not to be shared with it by families.
+      if (i + 1 == addresses.size() || error.code() == std::errc::address_in_use) throw;
     }
   }
   throw std::system_error(EADDRNOTAVAIL, std::generic_category(), "bind " + name);

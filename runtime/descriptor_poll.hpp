@@ -49,6 +49,9 @@ class DescriptorPoll final : private LoopResource {
   /// Forgets what a fork copied: the loop is the parent's.
   void forget() noexcept;
 
+  /// Whether an operation of that direction waits.
+  bool waited_for(For what) const noexcept { return !(what == For::reading ? reading_ : writing_).empty(); }
+
   /// Calls `visit` with every operation that waits; it may take it out.
   template <class F>
   void for_each(F&& visit) {

@@ -52,6 +52,19 @@ std::string readable_path(std::string path) {
   return path;
 }
 
+SocketAddress unmapped(const SocketAddress& address) {
+  const auto& six = reinterpret_cast<const sockaddr_in6&>(address.storage);
+  if (address.family() != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&six.sin6_addr)) return address;
+  sockaddr_in four = {};
+  four.sin_family = AF_INET;
+  four.sin_port = six.sin6_port;
+  std::memcpy(&four.sin_addr, &six.sin6_addr.s6_addr[12], sizeof four.sin_addr);
+  SocketAddress result;
+  result.size = sizeof four;
+  std::memcpy(&result.storage, &four, sizeof four);
+  return result;
+}
+
 std::string host_of(const SocketAddress& address) {
   std::array<char, NI_MAXHOST> host = {};
   if (address.family() != AF_INET && address.family() != AF_INET6) return {};

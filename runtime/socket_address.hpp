@@ -24,6 +24,10 @@ struct SocketAddress {
   static SocketAddress unix_domain(const std::string& path);
 };
 
+/// An IPv4 address that a socket for both families tells as an IPv6 one ("::ffff:127.0.0.1") as itself, others as they
+/// are.
+SocketAddress unmapped(const SocketAddress& address);
+
 /// Of an internet address: "127.0.0.1", "fe80::1%eth0"; nothing for others.
 std::string host_of(const SocketAddress& address);
 /// 0 for what is no internet address.

@@ -101,7 +101,8 @@ void set_nonblocking(int descriptor) {
 
 bool SocketOperation::await_ready() {
   state_->check_open();
-  return first_ == First::attempt && !state_->others_turn() && attempt();
+  // Whoever waits was here before.
+  return first_ == First::attempt && !state_->poll().waited_for(direction_) && !state_->others_turn() && attempt();
 }
 
 bool SocketOperation::attempt() noexcept {

@@ -60,6 +60,7 @@ class StreamState final : public HandleState {
   }
   /// A write ended in the middle.
   void break_writing() noexcept { write_broken_ = true; }
+  bool writing_is_broken() const noexcept { return write_broken_; }
 
   void shutdown_write();
   /// Whoever waits gets an error.

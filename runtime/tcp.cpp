@@ -21,7 +21,7 @@ Endpoint ask(const detail::StreamState& stream, F&& function) {
   address.size = sizeof address.storage;
   if (function(stream.descriptor(), reinterpret_cast<sockaddr*>(&address.storage), &address.size) < 0)
     stream.fail(errno, "address of");
-  return endpoint(address);
+  return endpoint(detail::unmapped(address));
 }
 
 }  // namespace

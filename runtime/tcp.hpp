@@ -46,7 +46,8 @@ class TcpStream : public ByteStream {
 /// A `Process` that is given a listener (by capture or argument) accepts beside the one that it was given by.
 class TcpListener : public detail::HandleBase {
  public:
-  /// Listens at `port`, 0 for any that is free; an empty `host` is all of this machine's addresses. The address may be
+  /// Listens at `port`, 0 for any that is free; an empty `host` is all of this machine's addresses, of both
+  /// families. The address may be
   /// one that connections of an earlier listener still linger at (SO_REUSEADDR). A name is looked up, which blocks.
   /// std::system_error.
   static TcpListener bind(std::string host, std::uint16_t port) { return bind(ListenOptions{}, std::move(host), port); }

@@ -115,9 +115,14 @@ UdpSocket UdpSocket::bind(UdpOptions options, std::string host, std::uint16_t po
 
 UdpSocket UdpSocket::adopt(int descriptor) {
   detail::Descriptor owned(descriptor);
+  const std::string name = "descriptor " + std::to_string(descriptor);
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+    throw std::system_error(errno, std::generic_category(), "adopt " + name);
+  if (type != SOCK_DGRAM) throw std::invalid_argument("adopt " + name + ": it is no datagram socket");
   detail::set_nonblocking(descriptor);
-  return UdpSocket(detail::make_intrusive<detail::SocketState>(std::move(owned),
-                                                               "descriptor " + std::to_string(descriptor), "socket"));
+  return UdpSocket(detail::make_intrusive<detail::SocketState>(std::move(owned), name, "socket"));
 }
 
 UdpSocket& UdpSocket::operator=(UdpSocket&& other) noexcept {

@@ -29,11 +29,12 @@ struct UdpOptions {
 /// be given to a `Process`, which then receives beside the one that it was given by.
 class UdpSocket : public detail::HandleBase {
  public:
-  /// At `port`, 0 for any that is free; an empty `host` is all of this machine's addresses. A name is looked up, which
-  /// blocks. std::system_error.
+  /// At `port`, 0 for any that is free; an empty `host` is all of this machine's IPv4 addresses, "::" those of
+  /// IPv6. A name is looked up, which blocks. std::system_error.
   static UdpSocket bind(std::string host, std::uint16_t port) { return bind(UdpOptions{}, std::move(host), port); }
   static UdpSocket bind(UdpOptions options, std::string host, std::uint16_t port);
-  /// Over a datagram socket, which becomes this one's and non-blocking. std::system_error.
+  /// Over a datagram socket, which becomes this one's and non-blocking. std::system_error,
+  /// std::invalid_argument if it is a socket of another kind.
   static UdpSocket adopt(int descriptor);
 
   UdpSocket(UdpSocket&&) noexcept = default;

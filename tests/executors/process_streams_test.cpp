@@ -3,12 +3,17 @@
 #include <cofork/ipc/queue.hpp>
 #include <cofork/ipc/stream_codec.hpp>
 #include <cofork/runtime/run.hpp>
+#include <cofork/runtime/wait_for.hpp>
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "runtime/coroutines.hpp"
 #include "runtime/net_peers.hpp"
 #include "support/catch.hpp"
 
 using namespace cofork;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -93,6 +98,65 @@ TEST_CASE("a stream that a Process was not given is closed there, and says so") 
   });
 }
 
+TEST_CASE("what is moved into a pool's call is closed here as soon as it is sent") {
+  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
+  run([&]() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    // The first is encoded at once, the second one waits for the worker.
+    std::vector<support::Peer> peers;
+    std::vector<Future<int>> futures;
+    std::vector<TcpStream> streams;
+    for (int i = 0; i < 2; ++i) {
+      peers.push_back(support::connect_to(listener.port()));
+      streams.push_back(co_await listener.accept());
+      futures.push_back(pool.submit(shout_in_worker, std::move(streams.back())));
+      CHECK(streams.back().closed());
+    }
+    for (std::size_t i = 0; i < 2; ++i) {
+      CHECK(ask(peers[i], "question") == "QUESTION\n");
+      peers[i].shutdown_write();
+      const int result = co_await futures[i];
+      CHECK(result == 7);
+      CHECK(peers[i].read(1).empty());  // the end: nobody else has it open
+    }
+    co_await pool.shutdown();
+  });
+}
+
+TEST_CASE("a call takes what owns something, and nothing else, from its caller") {
+  run([]() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    auto number = std::make_unique<int>(5);
+    const auto const_text = std::make_shared<const std::string>("unchanged");
+    const auto use = [](std::unique_ptr<int> value, const std::string& text) {
+      return *value + static_cast<int>(text.size());
+    };
+    Future<int> future = pool.submit(use, std::move(number), std::move(*const_text));
+    CHECK(number == nullptr);
+    CHECK(*const_text == "unchanged");
+    const int result = co_await future;
+    CHECK(result == 14);
+    co_await pool.shutdown();
+  });
+}
+
+TEST_CASE("a stream in which a write was cut off is of no use for writing where it was sent, either") {
+  run([]() -> Task<> {
+    auto [stream, peer] = support::socket_pair();
+    const std::string much(10000000, 'x');
+    const bool late = co_await support::throws<TimeoutError>(wait_for(stream.write(much), 1ms));
+    CHECK(late);
+    ipc::Queue<ByteStream> queue;
+    co_await queue.put(std::move(stream));
+    ByteStream received = co_await queue.get();
+    const int error = co_await support::error_of(received.write("y"));
+    CHECK(error == EPIPE);
+    peer.write("z\n");
+    const auto line = co_await received.read_line();
+    CHECK(line == "z");
+  });
+}
+
 TEST_CASE("an accepted connection goes to a pool's worker, and through a queue") {
   TcpListener listener = TcpListener::bind("127.0.0.1", 0);
   run([&]() -> Task<> {
@@ -104,7 +168,7 @@ TEST_CASE("an accepted connection goes to a pool's worker, and through a queue")
       const auto line = co_await stream.read_line();
       CHECK(line == "first");
       Future<int> future = pool.submit(shout_in_worker, std::move(stream));
-      stream.close();  // the worker has it
+      CHECK(stream.closed());
       peer.shutdown_write();
       const int result = co_await std::move(future);
       CHECK(result == 7);

@@ -39,7 +39,9 @@ Task<> accept_into(TcpListener& listener, std::vector<int>& order, int name) {
 }
 
 Task<> accept_and_drop(TcpListener& listener) { static_cast<void>(co_await listener.accept()); }
-Task<> connect_and_drop(std::uint16_t port) { static_cast<void>(co_await TcpStream::connect("127.0.0.1", port)); }
+Task<> connect_and_drop(std::uint16_t port, std::string host = "127.0.0.1") {
+  static_cast<void>(co_await TcpStream::connect(std::move(host), port));
+}
 Task<> resolve_and_drop(std::string host) { static_cast<void>(co_await resolve(std::move(host))); }
 
 int option(int socket, int level, int name) {
@@ -86,10 +88,10 @@ TEST_CASE("a listener serves clients that are not ours") {
 
 TEST_CASE("a stream connects to a server that is not ours, by address and by name") {
   const std::string host = GENERATE("127.0.0.1", "localhost", "");
-  const auto [server, port] = support::listen_at_loopback();
-  run([&server = server, port = port, &host]() -> Task<> {
-    TcpStream stream = co_await TcpStream::connect(host, port);
-    const support::Peer peer(::accept(server.get(), nullptr, nullptr));
+  const support::Listening server = support::listen_at_loopback();
+  run([&]() -> Task<> {
+    TcpStream stream = co_await TcpStream::connect(host, server.port);
+    const support::Peer peer(::accept(server.socket.get(), nullptr, nullptr));
     co_await stream.write("question\n");
     CHECK(peer.read(9) == "question\n");
     peer.write("answer\n");
@@ -101,7 +103,7 @@ TEST_CASE("a stream connects to a server that is not ours, by address and by nam
     stream.set_keepalive(true, 10s, 5s, 3);
     CHECK(option(stream.native_handle(), SOL_SOCKET, SO_KEEPALIVE) == 1);
     CHECK(option(stream.native_handle(), IPPROTO_TCP, TCP_KEEPIDLE) == 10);
-    CHECK(stream.peer_address().port == port);
+    CHECK(stream.peer_address().port == server.port);
     CHECK(stream.peer_address().host == "127.0.0.1");
     CHECK(stream.local_address().port != 0);
   });
@@ -138,12 +140,12 @@ TEST_CASE("what waits in accept, connect or resolve can be cancelled or destroye
   const bool destroy = GENERATE(false, true);
   TcpListener listener = TcpListener::bind("127.0.0.1", 0);
   // Nobody accepts and its queue is full: further connections are not answered.
-  const auto [full, port] = support::listen_at_loopback(0);
-  const support::Peer first = support::connect_to(port);
-  run([&, port = port]() -> Task<> {
+  const support::Listening full = support::listen_at_loopback(0);
+  const support::Peer first = support::connect_to(full.port);
+  run([&]() -> Task<> {
     for (int what = 0; what < 3; ++what) {
       Task<> task = what == 0   ? accept_and_drop(listener)
-                    : what == 1 ? connect_and_drop(port)
+                    : what == 1 ? connect_and_drop(full.port)
                                 : resolve_and_drop("no such host");
       Started started(std::move(task));
       if (destroy) {
@@ -178,6 +180,40 @@ TEST_CASE("several coroutines that accept are served in order") {
     for (int i = 0; i < 5; ++i) peers.push_back(support::connect_to(listener.port()));
     for (Future<void>& each : waiting) co_await each;
     CHECK(order == std::vector<int>{0, 1, 2, 3, 4});
+  });
+}
+
+TEST_CASE("who comes later does not overtake who already waits in accept") {
+  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
+  run([&]() -> Task<> {
+    std::vector<int> order;
+    const Future<void> first = spawn(accept_into(listener, order, 1));
+    co_await turns(2);
+    // There are two connections now, and nothing has told the loop.
+    const std::array<support::Peer, 2> peers = {support::connect_to(listener.port()),
+                                                support::connect_to(listener.port())};
+    co_await accept_into(listener, order, 2);
+    CHECK(order == std::vector<int>{1, 2});
+  });
+}
+
+TEST_CASE("a listener at all addresses is there for both families, and names IPv4 peers as such") {
+  TcpListener listener = TcpListener::bind("", 0);
+  run([&]() -> Task<> {
+    const support::Peer peer = support::connect_to(listener.port());
+    const TcpStream four = co_await listener.accept();
+    CHECK(four.peer_address().host == "127.0.0.1");
+    CHECK(four.local_address().host == "127.0.0.1");
+    CHECK(four.local_address().port == listener.port());
+    try {
+      static_cast<void>(TcpListener::bind("::1", 0));
+    } catch (const std::system_error&) {
+      co_return;  // a system without IPv6
+    }
+    const Future<void> client = spawn(connect_and_drop(listener.port(), "::1"));
+    const TcpStream six = co_await listener.accept();
+    CHECK(six.peer_address().host == "::1");
+    while (!client.done()) co_await turns(1);
   });
 }
 

@@ -57,6 +57,14 @@ TEST_CASE("a datagram that is too long, or for another family, is an error") {
   });
 }
 
+TEST_CASE("a socket can be made of a descriptor of a datagram socket only") {
+  UdpSocket socket = UdpSocket::adopt(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  CHECK_FALSE(socket.closed());
+  CHECK_THROWS_AS(UdpSocket::adopt(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), std::invalid_argument);
+  CHECK_THROWS_AS(UdpSocket::adopt(::dup(0)), std::system_error);
+  CHECK_THROWS_AS(UdpSocket::adopt(-1), std::system_error);
+}
+
 TEST_CASE("a cancelled receive loses no datagram, and closing ends one") {
   run([]() -> Task<> {
     UdpSocket socket = UdpSocket::bind("127.0.0.1", 0);
