@@ -5,7 +5,7 @@
 namespace cofork::detail {
 
 void encode_stream(ipc::Writer& writer, const ByteStream& stream) {
-  const StreamPtr state = StreamAccess::state(stream);
+  const StreamPtr state = ByteStreamAccess::state(stream);
   state->check_idle("send");
   writer.descriptor(state->descriptor());
   const std::span<const std::byte> ahead = state->buffer().bytes();

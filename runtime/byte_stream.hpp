@@ -18,7 +18,7 @@
 namespace cofork {
 
 namespace detail {
-struct StreamAccess;
+struct ByteStreamAccess;
 
 template <class T>
 concept Bytes =
@@ -122,7 +122,7 @@ class ByteStream : public detail::HandleBase {
       : HandleBase(detail::IntrusivePtr<detail::HandleState>(std::move(state))) {}
 
  protected:
-  friend struct detail::StreamAccess;
+  friend struct detail::ByteStreamAccess;
   detail::StreamPtr state() const {
     auto* const state = static_cast<detail::StreamState*>(handle_state());
     if (!state) [[unlikely]]
@@ -134,7 +134,7 @@ class ByteStream : public detail::HandleBase {
 
 namespace detail {
 /// For what sends streams to other processes.
-struct StreamAccess {
+struct ByteStreamAccess {
   static StreamPtr state(const ByteStream& stream) { return stream.state(); }
 };
 }  // namespace detail
