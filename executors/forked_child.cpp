@@ -95,6 +95,7 @@ void ForkedChild::run_in_child(ForkedBody& body, std::unique_ptr<PacketSocket> s
     if (limits.any()) limit_resources(limits);
     body.run(results);
   } catch (...) {
+    allow_memory_for_error(limits);
     results.hold_back();
     results.error(std::current_exception());
   }
