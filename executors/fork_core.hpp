@@ -93,6 +93,8 @@ class ForkedTask : public Link<ForkedTask> {
     ForkedTask* task = nullptr;
   };
 
+  std::exception_ptr worker_died() const;
+
   const IntrusivePtr<ForkCore> core_;
   std::unique_ptr<ForkedBody> body_;  // while it may be needed for another child
   const std::string name_;

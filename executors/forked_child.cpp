@@ -14,6 +14,7 @@
 #include <cofork/executors/function_id.hpp>
 #include <cofork/executors/parent_watch.hpp>
 #include <cofork/executors/process_table.hpp>
+#include <cofork/executors/throw_trace.hpp>
 #include <cofork/runtime/handle.hpp>
 #include <csignal>
 #include <cstdlib>
@@ -84,12 +85,17 @@ void ForkedResults::wait_for_turn() {
 
 void ForkedChild::run_in_child(ForkedBody& body, std::unique_ptr<PacketSocket> socket, const ResourceLimits& limits,
                                bool at_once) noexcept {
+  const void* const stack_end = __builtin_frame_address(0);  // of what is told about the task
+  report_crashes(crash_record_.get());
+  report_crashes_below(stack_end);
+  trace_throws(stack_end);
   ForkedResults results(std::move(socket));
   if (!at_once) results.wait_for_turn();
   try {
     if (limits.any()) limit_resources(limits);
     body.run(results);
   } catch (...) {
+    allow_memory_for_error(limits);
     results.hold_back();
     results.error(std::current_exception());
   }
@@ -102,9 +108,11 @@ void ForkedChild::run_in_child(ForkedBody& body, std::unique_ptr<PacketSocket> s
 
 // The parent.
 
-ForkedChild::ForkedChild(ForkedBody& body, const ResourceLimits& limits, bool at_once) : owner_(::getpid()) {
+ForkedChild::ForkedChild(ForkedBody& body, const ResourceLimits& limits, std::uint64_t number, bool at_once)
+    : owner_(::getpid()) {
   warn_about_snapshot_threads();
   remember_modules();
+  prepare_throw_traces();
   HandleStates handles;
   add_handles_of(body, handles);
   GivenHandles given(std::move(handles));
@@ -112,7 +120,7 @@ ForkedChild::ForkedChild(ForkedBody& body, const ResourceLimits& limits, bool at
 
   std::optional<StandardDescriptorsOpen> standard_descriptors(std::in_place);
   auto [ours, theirs] = PacketSocket::create_pair();
-  ParentWatch watch;
+  ParentWatch watch(ParentWatch::Ends::group);
   std::vector<int> descriptors = inheritable_descriptors();
   for (const int descriptor : given.descriptors()) descriptors.push_back(descriptor);
   if (watch.descriptor() >= 0) descriptors.push_back(watch.descriptor());
@@ -129,6 +137,7 @@ ForkedChild::ForkedChild(ForkedBody& body, const ResourceLimits& limits, bool at
     watch.in_child();
     given.in_child();
     isolate_exit();
+    ProcessTable::instance().become_pool_worker(number);
     unblock_signals();
     run_in_child(body, std::move(theirs), limits, at_once);
   }

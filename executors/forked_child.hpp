@@ -4,8 +4,10 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <cofork/executors/crash_report.hpp>
 #include <cofork/executors/process_target.hpp>
 #include <cofork/executors/resource_limits.hpp>
+#include <cofork/executors/shared_crash_record.hpp>
 #include <cofork/ipc/codec.hpp>
 #include <cofork/ipc/descriptor.hpp>
 #include <cofork/ipc/message.hpp>
@@ -67,8 +69,9 @@ class ForkedBody : public ProcessTarget {
 class ForkedChild {
  public:
   /// Forks. Unless it may begin `at_once` the child waits for `begin()`. The child keeps the descriptors of the handles
-  /// that the body was given, and those that exec would. `std::system_error` if there can be no child.
-  ForkedChild(ForkedBody& body, const ResourceLimits& limits, bool at_once);
+  /// that the body was given, and those that exec would; `number` gives it its name. When this process ends, the
+  /// child's whole group is killed. `std::system_error` if there can be no child.
+  ForkedChild(ForkedBody& body, const ResourceLimits& limits, std::uint64_t number, bool at_once);
   ForkedChild(const ForkedChild&) = delete;
   ForkedChild& operator=(const ForkedChild&) = delete;
   /// Kills it with its whole group and waits until it is reaped. In a forked copy of the process it does nothing.
@@ -91,17 +94,21 @@ class ForkedChild {
   /// Reaps it if it has ended, after killing what is left of its group.
   std::optional<End> reap() noexcept;
 
+  /// What it told of the signal that ended it, if it did.
+  Crash crash() const { return read_crash(crash_record_.get()); }
+
   /// The next message, also after its end. Throws DecodeError for what is none, std::system_error without descriptors.
   MessageSocket::Received receive(IncomingMessage& message) { return socket_->try_receive(message); }
 
  private:
-  [[noreturn]] static void run_in_child(ForkedBody& body, std::unique_ptr<PacketSocket> socket,
-                                        const ResourceLimits& limits, bool at_once) noexcept;
+  [[noreturn]] void run_in_child(ForkedBody& body, std::unique_ptr<PacketSocket> socket, const ResourceLimits& limits,
+                                 bool at_once) noexcept;
   bool is_ours() const noexcept;
 
   const pid_t owner_;
   pid_t pid_ = -1;
   bool reaped_ = false;
+  const SharedCrashRecord crash_record_;
   ipc::Descriptor pidfd_, parent_end_;
   std::unique_ptr<PacketSocket> socket_;
 };

@@ -1,11 +1,11 @@
 // The life of one task of a ForkExecutor.
-#include <sys/wait.h>
-
 #include <cofork/executors/exception_codec.hpp>
+#include <cofork/executors/exception_origin.hpp>
 #include <cofork/executors/fork_core.hpp>
+#include <cofork/executors/task_clock.hpp>
+#include <cofork/executors/worker_death.hpp>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <stdexcept>
 
 namespace cofork::detail {
@@ -13,23 +13,10 @@ namespace cofork::detail {
 namespace {
 constexpr std::chrono::seconds default_grace{1};
 
-int exit_code(const ForkedChild::End& end) {
-  if (!end.status_known) return -SIGKILL;
-  return WIFSIGNALED(end.status) ? -WTERMSIG(end.status) : WEXITSTATUS(end.status);
-}
-
-std::string describe_end(pid_t pid, const ForkedChild::End& end) {
-  std::string text = "worker " + std::to_string(pid);
-  if (!end.status_known) return text + " ended, and was reaped by somebody else";
-  if (!WIFSIGNALED(end.status)) return text + " exited with status " + std::to_string(WEXITSTATUS(end.status));
-  const int number = WTERMSIG(end.status);
-  const char* const abbreviation = ::sigabbrev_np(number);
-  text += " was killed by ";
-  return text + (abbreviation ? std::string("SIG") + abbreviation : "signal " + std::to_string(number));
-}
-
-std::chrono::nanoseconds duration_of(const timeval& time) {
-  return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
+/// Asked for the first time when a task is about to be submitted. An executor, and the loop it is for, has one thread.
+OutOfMemoryKills& out_of_memory_kills() {
+  static thread_local OutOfMemoryKills kills;
+  return kills;
 }
 }  // namespace
 
@@ -47,12 +34,13 @@ ForkedTask::ForkedTask(IntrusivePtr<ForkCore> core, const SubmitOptions& options
   if (options.grace.count() < 0) throw std::invalid_argument("SubmitOptions::grace is negative");
   if (options.cpu_limit.count() < 0) throw std::invalid_argument("SubmitOptions::cpu_limit is negative");
   deadline_.task = kill_.task = this;
+  out_of_memory_kills();
 }
 
 ForkedTask::~ForkedTask() = default;
 
 void ForkedTask::fork(bool at_once) {
-  auto child = std::make_unique<ForkedChild>(*body_, limits_, at_once);
+  auto child = std::make_unique<ForkedChild>(*body_, limits_, core_->stats_.workers_started + 1, at_once);
   end_ = DescriptorWatch(core_->loop_->uv(), child->pidfd(), [this] { core_->child_ended(*this); });
   child_ = std::move(child);
   if (retries_ == 0) body_.reset();
@@ -115,7 +103,7 @@ MessageSocket::Received ForkedTask::receive_one() noexcept {
         set_outcome(Outcome::value);
         return received;
       case ForkedMessage::error: {
-        const std::exception_ptr error = decode_exception(reader);
+        const std::exception_ptr error = decode_exception(reader, child_->pid(), name_);
         reader.finish();
         failed(error);
         return received;
@@ -134,27 +122,39 @@ void ForkedTask::note_end(const ForkedChild::End& end) noexcept {
   usage.pid = child_->pid();
   usage.queued = begun_at_ - submitted_at_;
   usage.wall = Clock::now() - begun_at_;
-  usage.user = duration_of(end.usage.ru_utime);
-  usage.system = duration_of(end.usage.ru_stime);
-  usage.max_rss = static_cast<std::size_t>(end.usage.ru_maxrss) * 1024;
+  usage.user = std::chrono::nanoseconds(user_time(end.usage));
+  usage.system = std::chrono::nanoseconds(system_time(end.usage));
+  usage.max_rss = static_cast<std::size_t>(peak_memory(end.usage));
   usage_ = usage;
 }
 
 void ForkedTask::ended_without_result() noexcept {
   if (stop_reason_ == StopReason::cancelled) return set_outcome(Outcome::cancelled);
-  const ForkedChild::End& end = *end_of_child_;
   try {
     if (stop_reason_ == StopReason::timeout) {
       char text[160];
       std::snprintf(text, sizeof text, "%.100s exceeded its timeout of %g s", name_.c_str(),
                     std::chrono::duration<double>(timeout_).count());
-      throw TimeoutError(text);
+      failed(make_exception_from(TimeoutError(text), {child_->pid(), name_, {}}));
+    } else {
+      failed(worker_died());
     }
-    throw WorkerDied(describe_end(child_->pid(), end) + " while it executed " + name_, child_->pid(), exit_code(end),
-                     name_, usage_);
   } catch (...) {
     failed(std::current_exception());
   }
+}
+
+std::exception_ptr ForkedTask::worker_died() const {
+  const ForkedChild::End& end = *end_of_child_;
+  const pid_t pid = child_->pid();
+  if (!end.status_known) {
+    const std::string text =
+        "worker " + std::to_string(pid) + " ended, and was reaped by somebody else, while it executed " + name_;
+    return make_exception_from(WorkerDied(text, pid, exit_code(nullptr), name_, usage_), {pid, name_, {}});
+  }
+  const WorkerExit exit{0, pid, end.status, end.status_known, end.usage};
+  const bool out_of_memory = exit_code(&exit) == -SIGKILL && out_of_memory_kills().rose();
+  return detail::worker_died(pid, &exit, name_, limits_, child_->crash(), out_of_memory, usage_);
 }
 
 }  // namespace cofork::detail

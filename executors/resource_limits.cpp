@@ -12,6 +12,8 @@ namespace cofork::detail {
 
 namespace {
 
+constexpr rlim_t memory_for_error = rlim_t{8} << 20;
+
 /// What RLIMIT_DATA counts of this process now, in bytes.
 rlim_t private_writable_memory() {
   std::FILE* const file = std::fopen("/proc/self/status", "re");
@@ -43,7 +45,7 @@ rlim_t plus(rlim_t used, std::uint64_t more) { return more < RLIM_INFINITY - use
 void limit_resources(const ResourceLimits& limits) {
   if (limits.memory != 0) {
     const rlim_t most = plus(private_writable_memory(), limits.memory);
-    lower(RLIMIT_DATA, most, most, "limiting the memory of a task");
+    lower(RLIMIT_DATA, most, plus(most, memory_for_error), "limiting the memory of a task");
   }
   if (limits.cpu.count() > 0) {
     rusage usage{};
@@ -56,6 +58,14 @@ void limit_resources(const ResourceLimits& limits) {
     const rlim_t soft = plus(used, static_cast<std::uint64_t>(limits.cpu.count()));
     lower(RLIMIT_CPU, soft, plus(soft, 1), "limiting the processor time of a task");
   }
+}
+
+void allow_memory_for_error(const ResourceLimits& limits) noexcept {
+  rlimit limit{};
+  if (limits.memory == 0 || ::getrlimit(RLIMIT_DATA, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  // Where that does not work there is as much memory as before.
+  static_cast<void>(::setrlimit(RLIMIT_DATA, &limit));
 }
 
 }  // namespace cofork::detail

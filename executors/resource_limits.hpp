@@ -18,4 +18,8 @@ struct ResourceLimits {
 /// which ends it, and a second later SIGKILL. Throws `std::system_error`.
 void limit_resources(const ResourceLimits& limits);
 
+/// After the call: a task that has used up its memory, and keeps it, leaves none to tell the error with. This allows
+/// some mebibytes more, if there are such `limits`.
+void allow_memory_for_error(const ResourceLimits& limits) noexcept;
+
 }  // namespace cofork::detail

@@ -134,22 +134,27 @@ void PoolTrace::received(PoolWorker& worker, const InFlight& frame, std::uint32_
   });
 }
 
-/// From the last back to the first.
 void PoolTrace::date(Live& worker, const ipc::TaskSender& sender) noexcept {
   if (worker.frame == no_frame) return;
-  std::int64_t begin = sender.begun_at(worker.frame);
-  bool last = true;
+  if (!worker.undated.empty()) {
+    const std::int64_t last_began = std::clamp<std::int64_t>(sender.begun_at(worker.frame), 0, TraceLog::now());
+    date_until(worker, last_began + worker.undated.back().wall);
+  }
+  worker.frame = no_frame;
+}
+
+/// From the last back to the first, which ended at `end`.
+void PoolTrace::date_until(Live& worker, std::int64_t end) noexcept {
   for (auto entry = worker.undated.rbegin(); entry != worker.undated.rend(); ++entry) {
     TracedTask* const task = log_->tasks.find(entry->number);
     if (!task) break;
-    if (!std::exchange(last, false)) begin -= entry->wall;
     // What the worker says can be wrong; and it counts the time since the task before, when there may have been none.
-    begin = std::clamp<std::int64_t>(begin, 0, task->received_at - entry->wall);
+    const std::int64_t begin = std::clamp<std::int64_t>(end - entry->wall, 0, task->received_at - entry->wall);
     task->begun_at = std::max(begin, task->sent_at);
     task->ended_at = std::max(begin + entry->wall, task->begun_at);
+    end = begin;
   }
   worker.undated.clear();
-  worker.frame = no_frame;
 }
 
 void PoolTrace::lost(PoolWorker& worker, const InFlight& frame, std::uint32_t item) noexcept {
@@ -163,6 +168,8 @@ void PoolTrace::lost(PoolWorker& worker, const InFlight& frame, std::uint32_t it
     const std::int64_t sent_at = marks.sent_at != 0 ? marks.sent_at : since();
     const std::int64_t queued_at = marks.queued_at != 0 ? marks.queued_at : sent_at;
     const std::int64_t begun_at = std::clamp(worker.sender.begun_at(frame.frame), sent_at, now);
+    // Those that were sent together with it ended before it began.
+    if (owner.frame == frame.frame) date_until(owner, begun_at);
     TaskEnd end = TaskEnd::died;
     if (worker.stop_reason == StopReason::timeout) end = TaskEnd::timed_out;
     if (worker.stop_reason == StopReason::cancelled) end = TaskEnd::cancelled;

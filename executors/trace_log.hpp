@@ -155,6 +155,7 @@ class PoolTrace final : public PoolObserver {
   Live& live(PoolWorker& worker);
   void number(Piece& piece, std::uint32_t items) noexcept;
   void date(Live& worker, const ipc::TaskSender& sender) noexcept;
+  void date_until(Live& worker, std::int64_t end) noexcept;
   std::uint32_t name_of(const Piece& piece);
   template <class Record>
   void attempt(Record record) noexcept;

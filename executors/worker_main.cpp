@@ -92,6 +92,7 @@ class Items {
       call.finish_result();
       return ipc::ResultFrame::value;
     } catch (...) {
+      allow_memory_for_error(call.limits);
       encode_exception(receiver.begin_result(), std::current_exception());
       return ipc::ResultFrame::error;
     }

@@ -3,8 +3,12 @@
 #include <csignal>
 #include <cstring>
 #include <memory>
+#include <optional>
+#include <string>
+#include <typeinfo>
 #include <vector>
 
+#include <cofork/executors/fork_executor.hpp>
 #include <cofork/runtime/gather.hpp>
 
 #include "executors/pool_harness.hpp"
@@ -50,6 +54,17 @@ pid_t use_and_free(std::size_t bytes) {
   return ::getpid();
 }
 
+/// Takes all the memory that there is, in pieces, and keeps it.
+cofork::Stream<int> use_up_after(int value) {
+  struct Piece {
+    Piece* next;
+    char rest[500];
+  };
+  static Piece* kept = nullptr;
+  co_yield std::move(value);
+  for (;;) kept = new Piece{kept, {}};
+}
+
 int exitcode_of(Future<int>& future, std::string& what) {
   try {
     future.result();
@@ -84,6 +99,32 @@ TEST_CASE("a task over its memory limit gets bad_alloc, and its neighbours do no
     const std::size_t little = co_await within;
     CHECK(little == 16 * mebibyte);
     CHECK(pool.stats().workers_died == 0);
+  });
+}
+
+template <class Executor>
+Task<std::string> end_without_memory(Executor& executor) {
+  const cofork::SubmitOptions options{.memory_limit = 32 * mebibyte};
+  auto stream = executor.submit(options, use_up_after, 7);
+  const std::optional<int> first = co_await stream.next();
+  CHECK(first == 7);
+  try {
+    co_await stream.next();
+  } catch (const std::exception& error) {
+    co_return typeid(error).name();
+  }
+  co_return "";
+}
+
+TEST_CASE("a task that keeps all its memory can still tell that there is no more") {
+  if (support::address_sanitizer || support::thread_sanitizer) return;  // they end the process
+  cofork::run([]() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    const std::string in_pool = co_await end_without_memory(pool);
+    CHECK(in_pool == typeid(std::bad_alloc).name());
+    cofork::ForkExecutor forks(1);
+    const std::string in_fork = co_await end_without_memory(forks);
+    CHECK(in_fork == typeid(std::bad_alloc).name());
   });
 }
 

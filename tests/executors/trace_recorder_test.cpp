@@ -116,6 +116,48 @@ TEST_CASE("the executions of a worker follow one another, and are as long as the
   CHECK(well_formed(trace));
 }
 
+TEST_CASE("an item whose worker died began after those before it ended", "[trace]") {
+  TraceRecorder trace;
+  cofork::run([](TraceRecorder& recorder) -> Task<> {
+    Shared shared;
+    ProcessPoolExecutor pool(1);
+    recorder.attach(pool);
+    auto die_at_ten = [](int item) {
+      if (item == 10) {
+        Shared::at(0) = 1;
+        ::raise(SIGKILL);
+      }
+      return busy(100);
+    };
+    auto results = pool.map({.chunksize = 20}, die_at_ten, std::views::iota(0, 20));
+    // All that the worker has done is heard of long after it was done.
+    pass_gate(0);
+    pause_for(20ms);
+    int count = 0;
+    for (bool more = true; more;) {
+      try {
+        more = (co_await results.next()).has_value();
+        count += more;
+      } catch (const cofork::WorkerDied&) {
+      }
+    }
+    CHECK(count == 19);
+    co_await pool.shutdown();
+  }(trace));
+  const std::vector<Event> all = events(trace);
+  check_order(all);
+  std::map<unsigned long, std::multimap<double, double>> by_worker;
+  for (const Event& event : runs(all)) by_worker[event.thread].emplace(event.at, event.at + event.duration);
+  CHECK(by_worker.size() == 2);
+  for (const auto& [worker, spans] : by_worker) {
+    double end = 0;
+    for (const auto& [begin, until] : spans) {
+      CHECK(begin >= end - 0.002);
+      end = until;
+    }
+  }
+}
+
 TEST_CASE("a task that threw, one whose worker died and its replacement are told apart", "[trace]") {
   TraceRecorder trace;
   run([](TraceRecorder& recorder) -> Task<> {
