@@ -13,7 +13,6 @@
 #if defined(ASIO_HAS_CO_AWAIT) || defined(BOOST_ASIO_HAS_CO_AWAIT)
 
 #include <deque>
-#include <memory>
 #include <thread>
 
 #include "deadlines.hpp"
@@ -33,10 +32,6 @@ using Error = boost::system::error_code;
 #endif
 template <class T = void>
 using Awaitable = asio::awaitable<T>;
-
-constexpr int leaves = 10'000;
-constexpr int depth = 1000;
-constexpr std::size_t turns_of_each = 10'000;
 
 /// Runs `main` on a context of its own.
 double run(asio::io_context& context, Awaitable<double> main) {
@@ -73,6 +68,8 @@ template <bool waiting>
 
 template <class Make>
 Awaitable<double> batches_of(Work work, std::size_t each, Make make) {
+  const auto first = co_await make();
+  check(static_cast<std::size_t>(first) == each, "awaits");
   Batches batches(work.seconds);
   while (batches.next()) {
     const auto count = co_await make();
@@ -166,8 +163,9 @@ double measure_change(const Work& work) {
       timer.expires_at(now + delay);
       timer.async_wait(handler);
       timer.cancel();
-      if (++started % 64 == 0) context.poll();
+      if (++started % 64 != 0) continue;
       context.restart();
+      context.poll();
     }
   });
   check(expired == 0 && stopped == started, "timers that are stopped");

@@ -11,9 +11,6 @@ namespace bench {
 
 namespace {
 
-constexpr int leaves = 10'000;
-constexpr int depth = 1000;
-
 template <class Coroutine>
 [[gnu::noinline]] Coroutine leaf(int value) {
   keep(value);

@@ -19,6 +19,10 @@ struct Work {
   int other_cpu = -1;     ///< of the other thread
 };
 
+// A batch is so many awaits of a leaf, or one chain of so many coroutines.
+inline constexpr int leaves = 10'000;
+inline constexpr int depth = 1000;
+
 /// Nanoseconds for one operation.
 using Measure = double (*)(const Work&);
 

@@ -7,6 +7,9 @@
 
 namespace bench {
 
+// A batch is so many turns of each coroutine.
+inline constexpr std::size_t turns_of_each = 10'000;
+
 /// Whose turn it was, and whether they alternated.
 struct Turns {
   void take(std::size_t self) {

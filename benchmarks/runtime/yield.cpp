@@ -14,9 +14,6 @@ namespace bench {
 
 namespace {
 
-// A batch is so many turns of each of `work.count` coroutines.
-constexpr std::size_t turns_of_each = 10'000;
-
 Bare bare_turns(Turns& turns, std::size_t self) {
   while (!turns.over) {
     turns.take(self);
