@@ -1,16 +1,18 @@
 // Asio's coroutines: Boost's, or the one without it.
 #include "servers.hpp"
 
-#if defined(BENCHMARK_ASIO) || defined(BENCHMARK_BOOST_ASIO)
-
 #include <utility>  // Boost 1.81 misses it
-#include <vector>
 
-#ifdef BENCHMARK_ASIO
+#if defined(BENCHMARK_ASIO)
 #include <asio.hpp>
-#else
+#elif defined(BENCHMARK_BOOST_ASIO)
 #include <boost/asio.hpp>
 #endif
+
+// Older ones do not know that every compiler has coroutines.
+#if defined(ASIO_HAS_CO_AWAIT) || defined(BOOST_ASIO_HAS_CO_AWAIT)
+
+#include <vector>
 
 namespace bench {
 

@@ -1,7 +1,8 @@
-// Round trips, timed.
+// Round trips and other short operations, timed.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <vector>
 
 #include "compare.hpp"
@@ -23,7 +24,8 @@ class Batches {
     batch_ = Clock::now();
     return std::chrono::duration<double>(now - start_).count() < seconds_;
   }
-  double microseconds_each() const { return median(microseconds_) / trips; }
+  /// The median, by how many trips a batch had.
+  double microseconds_each(std::size_t each = trips) const { return median(microseconds_) / static_cast<double>(each); }
 
  private:
   double seconds_;

@@ -1,0 +1,100 @@
+// Tasks that run beside their maker and are waited for.
+#include <cofork/runtime/run.hpp>
+#include <cofork/runtime/spawn.hpp>
+
+#include "bare.hpp"
+#include "keep.hpp"
+#include "measurements.hpp"
+#include "micro.hpp"
+
+namespace bench {
+
+namespace {
+
+[[gnu::noinline]] Bare bare_later(int value) {
+  keep(value);
+  co_await std::suspend_always{};
+  co_return value;
+}
+
+double bare_all(const Work& work) {
+  return nanoseconds_each(work, work.count, [&] {
+    std::vector<Bare> tasks;
+    for (std::size_t i = 0; i != work.count; ++i) tasks.push_back(bare_later(1));
+    for (const Bare& task : tasks) task.handle().resume();
+    std::size_t sum = 0;
+    for (; !tasks.empty(); tasks.pop_back()) sum += static_cast<std::size_t>(tasks.back().await_resume());
+    check(sum == work.count, "tasks");
+  });
+}
+
+double bare_each(const Work& work) {
+  return nanoseconds_each(work, work.count, [&] {
+    std::size_t sum = 0;
+    for (std::size_t i = 0; i != work.count; ++i) {
+      const Bare task = bare_later(1);
+      task.handle().resume();
+      sum += static_cast<std::size_t>(task.await_resume());
+    }
+    check(sum == work.count, "tasks");
+  });
+}
+
+[[gnu::noinline]] cofork::Task<int> leaf(int value) {
+  keep(value);
+  co_return value;
+}
+
+cofork::Task<std::size_t> spawn_all(std::size_t count) {
+  std::vector<cofork::Future<int>> futures;
+  for (std::size_t i = 0; i != count; ++i) futures.push_back(cofork::spawn(leaf(1)));
+  std::size_t sum = 0;
+  for (cofork::Future<int>& future : futures) {
+    const int value = co_await std::move(future);
+    sum += static_cast<std::size_t>(value);
+  }
+  co_return sum;
+}
+
+cofork::Task<std::size_t> spawn_each(std::size_t count) {
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i != count; ++i) {
+    const int value = co_await cofork::spawn(leaf(1));
+    sum += static_cast<std::size_t>(value);
+  }
+  co_return sum;
+}
+
+cofork::Task<double> batches_of(cofork::Task<std::size_t> (*spawn)(std::size_t), Work work) {
+  const std::size_t first = co_await spawn(work.count);
+  check(first == work.count, "tasks");
+  Batches batches(work.seconds);
+  while (batches.next()) {
+    const std::size_t sum = co_await spawn(work.count);
+    check(sum == work.count, "tasks");
+  }
+  co_return 1e3 * batches.microseconds_each(work.count);
+}
+
+double cofork_all(const Work& work) { return cofork::run(batches_of(spawn_all, work)); }
+double cofork_each(const Work& work) { return cofork::run(batches_of(spawn_each, work)); }
+
+}  // namespace
+
+void measure_spawn(const Settings& settings, const Peer&) {
+  const Work work{seconds_of(settings), settings.quick ? std::size_t{100'000} : std::size_t{1'000'000}};
+  const std::string count = std::to_string(work.count);
+  const AsioMeasures asio = measures_of_asio();
+  compare_micro("each of " + count + " tasks that are spawned, and then all awaited",
+                {contestant("bare coroutines", Contestant::limit, bare_all, work),
+                 contestant("cofork spawn", Contestant::cofork, cofork_all, work, {{Aim::times_peer, 1.0}}),
+                 contestant("Asio co_spawn, handlers that count", Contestant::peer, asio.spawn_all, work)},
+                settings);
+  compare_micro("each of " + count + " tasks, of which each is spawned and awaited before the next",
+                {contestant("bare coroutines", Contestant::limit, bare_each, work),
+                 contestant("cofork spawn", Contestant::cofork, cofork_each, work, {{Aim::times_peer, 1.0}}),
+                 contestant("Asio co_spawn, use_awaitable", Contestant::peer, asio.spawn_each, work)},
+                settings);
+}
+
+}  // namespace bench
