@@ -73,11 +73,12 @@ TEMPLATE_TEST_CASE("wait returns at the first failure of an executor's futures",
     const cofork::WaitOptions first_exception{.return_when = ReturnWhen::first_exception};
     const WaitResult result = co_await cofork::wait(futures, first_exception);
     CHECK(std::ranges::find(result.done, 2u) != result.done.end());
-    if (is_concurrent<TestType>) CHECK(result.not_done == Indices{0});
+    if (is_concurrent<TestType>) CHECK(result.not_done.front() == 0);
     CHECK(error_of<std::domain_error>(futures[2]) == "failed");
     // One that has failed already.
     const WaitResult again = co_await cofork::wait(futures, first_exception);
-    CHECK(again.done == result.done);
+    CHECK(std::ranges::find(again.done, 2u) != again.done.end());
+    if (is_concurrent<TestType>) CHECK(again.not_done.front() == 0);
   });
 }
 

@@ -1,6 +1,7 @@
 # Several clients at once, then Ctrl-C.
 set -euo pipefail
 client=$(dirname "$1")/tcp_client
+: >output
 env --default-signal=INT "$1" >output &  # what a script starts in the background ignores SIGINT
 server=$!
 trap 'kill -9 $server 2>/dev/null || true' EXIT

@@ -1,6 +1,7 @@
 # Several clients at once, then Ctrl-C.
 set -e
 client=$(dirname "$1")/tcp_client
+: >output
 env --default-signal=INT "$1" >output &  
 server=$!
 trap 'kill -9 $server 2>/dev/null || true' EXIT
