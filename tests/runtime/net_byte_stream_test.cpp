@@ -72,15 +72,15 @@ TEST_CASE("read_exactly fills its buffer however the bytes come") {
   const std::size_t size = GENERATE(1, 100, 5000, 1000000);
   const std::string text = numbered(size + 10);
   auto [stream, peer] = support::socket_pair();
-  std::thread writer([&peer = peer, &text] {
-    for (std::size_t at = 0; at < text.size(); at += 777) peer.write(std::string_view(text).substr(at, 777));
-    peer.close();
+  std::thread writer([&end = peer, &text] {
+    for (std::size_t at = 0; at < text.size(); at += 777) end.write(std::string_view(text).substr(at, 777));
+    end.close();
   });
-  run([&stream = stream, &text, size]() -> Task<> {
+  run([&reader = stream, &text, size]() -> Task<> {
     std::string read(size, '\0');
-    co_await read_into(stream, read);
+    co_await read_into(reader, read);
     CHECK(read == text.substr(0, size));
-    const std::string rest = co_await read_all(stream);
+    const std::string rest = co_await read_all(reader);
     CHECK(rest == text.substr(size));
   });
   writer.join();
@@ -314,10 +314,10 @@ TEST_CASE("a reader that is gone is an error with the peer's name, and no signal
 TEST_CASE("a stream outlives its loop and can be used on the next one") {
   auto [stream, peer] = support::socket_pair();
   for (int round = 0; round < 3; ++round) {
-    run([&stream = stream, &peer = peer]() -> Task<> {
-      Future<std::string> text = spawn(read_text(stream, 10));
+    run([&reader = stream, &writer = peer]() -> Task<> {
+      Future<std::string> text = spawn(read_text(reader, 10));
       co_await turns(2);
-      peer.write("again");
+      writer.write("again");
       const std::string read = co_await std::move(text);
       CHECK(read == "again");
     });
