@@ -3,26 +3,19 @@
 
 #include <atomic>
 #include <cofork/executors/fork_advice.hpp>
+#include <cofork/runtime/sanitizers.hpp>
 #include <cstdio>
 
 namespace cofork::detail {
 
 namespace {
 
-#if defined(__SANITIZE_THREAD__)
-constexpr bool has_hidden_thread = true;
-#elif defined(__has_feature)
-constexpr bool has_hidden_thread = __has_feature(thread_sanitizer);
-#else
-constexpr bool has_hidden_thread = false;
-#endif
-
 constexpr double gibibyte = 1024.0 * 1024 * 1024;
 
-/// The calling one included; 1 where that cannot be told.
+/// The calling one included; 1 where that cannot be told, as under ThreadSanitizer, which has one of its own.
 unsigned long running_threads() {
   struct stat tasks = {};
-  if (has_hidden_thread || ::stat("/proc/self/task", &tasks) < 0) return 1;
+  if (thread_sanitizer || ::stat("/proc/self/task", &tasks) < 0) return 1;
   // One link for each beside . and ..
   return tasks.st_nlink > 2 ? static_cast<unsigned long>(tasks.st_nlink) - 2 : 1;
 }

@@ -7,6 +7,18 @@
 
 namespace cofork::detail {
 
+namespace {
+/// What was counted; not what is so at the moment.
+void add_counts(PoolStats& sum, const PoolStats& more) {
+  sum.submitted += more.submitted;
+  sum.completed += more.completed;
+  sum.failed += more.failed;
+  sum.cancelled += more.cancelled;
+  sum.workers_started += more.workers_started;
+  sum.workers_died += more.workers_died;
+}
+}  // namespace
+
 void ForkCore::check_open() {
   if (closing_) throw InvalidStateError("the executor was shut down: it takes no further work");
   Loop& current = Loop::current();
@@ -202,16 +214,8 @@ Task<> ForkCore::closed(IntrusivePtr<ForkCore> core) {
 }
 
 void ForkCore::forget_closed_maps() {
-  const auto add = [](PoolStats& sum, const PoolStats& more) {
-    sum.submitted += more.submitted;
-    sum.completed += more.completed;
-    sum.failed += more.failed;
-    sum.cancelled += more.cancelled;
-    sum.workers_started += more.workers_started;
-    sum.workers_died += more.workers_died;
-  };
   std::erase_if(maps_, [&](const IntrusivePtr<PoolCore>& map) {
-    if (map->is_closed()) add(stats_, map->stats());
+    if (map->is_closed()) add_counts(stats_, map->stats());
     return map->is_closed();
   });
 }
@@ -224,12 +228,7 @@ PoolStats ForkCore::stats() const {
   stats.workers = children_;
   for (const IntrusivePtr<PoolCore>& map : maps_) {
     const PoolStats of_map = map->stats();
-    stats.submitted += of_map.submitted;
-    stats.completed += of_map.completed;
-    stats.failed += of_map.failed;
-    stats.cancelled += of_map.cancelled;
-    stats.workers_started += of_map.workers_started;
-    stats.workers_died += of_map.workers_died;
+    add_counts(stats, of_map);
     stats.pending += of_map.pending;
     stats.running += of_map.running;
     stats.workers += of_map.workers;

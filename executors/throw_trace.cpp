@@ -5,18 +5,11 @@
 #include <atomic>
 #include <cofork/executors/stack_trace.hpp>
 #include <cofork/executors/throw_trace.hpp>
+#include <cofork/runtime/sanitizers.hpp>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <typeinfo>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COFORK_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define COFORK_SANITIZED
-#endif
-#endif
 
 namespace cofork::detail {
 

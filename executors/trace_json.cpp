@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cofork/executors/trace_output.hpp>
 #include <cofork/executors/trace_text.hpp>
 #include <iterator>
 #include <ostream>
@@ -11,9 +12,9 @@ namespace cofork::detail {
 
 namespace {
 
-class Events {
+class Events : private TraceOutput {
  public:
-  Events(const TraceLog& log, std::ostream& out) : log_(log), out_(out) { names_.reserve(log.names.size()); }
+  Events(const TraceLog& log, std::ostream& out) : TraceOutput(out), log_(log) { names_.reserve(log.names.size()); }
 
   void write() {
     for (const std::string& name : log_.names) names_.push_back(json_text(name));
@@ -30,15 +31,6 @@ class Events {
   }
 
  private:
-  template <class... A>
-  void append(fmt::format_string<A...> format, A&&... arguments) {
-    fmt::format_to(std::back_inserter(buffer_), format, std::forward<A>(arguments)...);
-    if (buffer_.size() > 60'000) flush();
-  }
-  void flush() {
-    out_.write(buffer_.data(), static_cast<std::streamsize>(buffer_.size()));
-    buffer_.clear();
-  }
   /// A line of its own for each event; the caller writes its end.
   template <class... A>
   void begin(const char* phase, std::uint32_t pool, std::uint64_t thread, fmt::format_string<A...> format,
@@ -110,8 +102,6 @@ class Events {
   }
 
   const TraceLog& log_;
-  std::ostream& out_;
-  fmt::memory_buffer buffer_;
   std::vector<std::string> names_;
   const char* separator_ = "";
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cofork/executors/trace_lanes.hpp>
+#include <cofork/executors/trace_output.hpp>
 #include <cofork/executors/trace_text.hpp>
 #include <iterator>
 #include <ostream>
@@ -17,10 +18,10 @@ constexpr double plot_width = page_width - left - right;
 constexpr double head = 62, waiting_height = 34, row = 24, bar = 18, axis = 34, legend_row = 20;
 constexpr double letter = 6.4;  // about the width of one
 
-class Picture {
+class Picture : private TraceOutput {
  public:
   Picture(const TraceLog& log, std::ostream& out)
-      : log_(log), out_(out), scale_(scale_of(log, left, plot_width)), lanes_(log), legend_(log) {
+      : TraceOutput(out), log_(log), scale_(scale_of(log, left, plot_width)), lanes_(log), legend_(log) {
     pixel_ = static_cast<double>(scale_.end - scale_.begin) / plot_width;
   }
 
@@ -46,15 +47,6 @@ class Picture {
   }
 
  private:
-  template <class... A>
-  void append(fmt::format_string<A...> format, A&&... arguments) {
-    fmt::format_to(std::back_inserter(buffer_), format, std::forward<A>(arguments)...);
-    if (buffer_.size() > 60'000) flush();
-  }
-  void flush() {
-    out_.write(buffer_.data(), static_cast<std::streamsize>(buffer_.size()));
-    buffer_.clear();
-  }
   std::string since_begin(std::int64_t time) const { return duration_text(time - scale_.begin); }
   static double top_of(std::size_t lane) {
     return head + waiting_height + row * static_cast<double>(lane) + (row - bar) / 2;
@@ -264,12 +256,10 @@ class Picture {
   }
 
   const TraceLog& log_;
-  std::ostream& out_;
   const TimeScale scale_;
   const Lanes lanes_;
   const Legend legend_;
   double pixel_ = 1;
-  fmt::memory_buffer buffer_;
 };
 
 }  // namespace

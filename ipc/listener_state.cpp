@@ -9,6 +9,7 @@
 #include <cofork/ipc/codec.hpp>
 #include <cofork/ipc/listener_state.hpp>
 #include <cofork/ipc/stream_socket.hpp>
+#include <cofork/runtime/accept.hpp>
 #include <cofork/runtime/errors.hpp>
 #include <stdexcept>
 #include <system_error>
@@ -111,23 +112,8 @@ ipc::Descriptor ListenerState::accept_socket() {
   while (true) {
     ipc::Descriptor socket(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket.valid()) return socket;
-    switch (errno) {
-      case EAGAIN:
-        return socket;
-      // Errors of a peer's, who is gone again: see accept(2).
-      case EINTR:
-      case ECONNABORTED:
-      case EPROTO:
-      case ENETDOWN:
-      case ENOPROTOOPT:
-      case EHOSTDOWN:
-      case ENONET:
-      case EHOSTUNREACH:
-      case ENETUNREACH:
-        continue;
-      default:
-        throw_errno("accept");
-    }
+    if (errno == EAGAIN) return socket;
+    if (!peer_has_gone(errno)) throw_errno("accept");
   }
 }
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cofork/ipc/descriptor.hpp>
 #include <cofork/ipc/memory_file.hpp>
+#include <cofork/runtime/sanitizers.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -72,13 +73,7 @@ class QueueLog {
  public:
   /// Where what loses a race is thrown away unseen, bytes may be copied as a block, which is faster than word by word.
   /// The thread sanitizer cannot know that they are.
-#if defined(__SANITIZE_THREAD__)
-  static constexpr bool copies_blocks = false;
-#elif defined(__has_feature)
-  static constexpr bool copies_blocks = !__has_feature(thread_sanitizer);
-#else
-  static constexpr bool copies_blocks = true;
-#endif
+  static constexpr bool copies_blocks = !thread_sanitizer;
 
   /// A new one, with the first region. Throws std::system_error.
   QueueLog();

@@ -10,6 +10,23 @@
 
 namespace cofork::detail {
 
+bool peer_has_gone(int error) noexcept {
+  switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      return true;
+    default:
+      return false;
+  }
+}
+
 namespace {
 
 [[noreturn]] void throw_errno(const std::string& operation) {
@@ -40,20 +57,10 @@ bool AcceptOperation::proceed() {
       accepted_ = make_intrusive<StreamState>(std::move(socket), std::move(name), StreamState::Kind::socket);
       return true;
     }
+    if (peer_has_gone(errno)) continue;
     switch (errno) {
       case EAGAIN:
         return false;
-      // Errors of a peer's, who is gone again: see accept(2).
-      case EINTR:
-      case ECONNABORTED:
-      case EPROTO:
-      case ENETDOWN:
-      case ENOPROTOOPT:
-      case EHOSTDOWN:
-      case ENONET:
-      case EHOSTUNREACH:
-      case ENETUNREACH:
-        continue;
       case EMFILE:
       case ENFILE:
       case ENOBUFS:

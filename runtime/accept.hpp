@@ -20,6 +20,9 @@ struct ListenOptions {
 
 namespace detail {
 
+/// Of an error of accept(2): it concerns a peer who is gone again, and the next one can be accepted.
+bool peer_has_gone(int error) noexcept;
+
 class [[nodiscard("co_await it")]] AcceptOperation final : public SocketOperation {
  public:
   explicit AcceptOperation(SocketPtr listener)

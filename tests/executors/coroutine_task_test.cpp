@@ -1,5 +1,6 @@
 // Functions that return a Task, run by a pool.
 #include <dirent.h>
+#include <fcntl.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -11,6 +12,7 @@
 #include <csignal>
 #include <ranges>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "executors/pool_harness.hpp"
@@ -131,18 +133,24 @@ TEST_CASE("what a coroutine task leaves spawned is cancelled and has ended befor
 TEST_CASE("handles that a coroutine task leaves open on its loop are not the next one's") {
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool(1);
-    const auto leave_a_timer = []() -> Task<> {
-      static uv_timer_t timer;
-      uv_timer_init(Loop::current().uv(), &timer);
-      uv_timer_start(
-          &timer, [](uv_timer_t*) { ::_exit(3); }, 1, 0);
-      co_return;
+    const auto leave_a_watch = []() -> Task<int> {
+      static uv_poll_t watch;
+      int ends[2];
+      if (::pipe2(ends, O_CLOEXEC) < 0) throw std::system_error(errno, std::generic_category(), "pipe2");
+      uv_poll_init(Loop::current().uv(), &watch, ends[0]);
+      uv_poll_start(&watch, UV_READABLE, [](uv_poll_t*, int, int) { ::_exit(3); });
+      co_return ends[1];
+    };
+    const auto make_it_ready = [](int end) -> Task<bool> {
+      const bool written = ::write(end, "!", 1) == 1;
+      for (int i = 0; i < 3; ++i) co_await cofork::sleep(1ms);
+      co_return written;
     };
     // It is told of on the worker's standard error, which is to be quiet here.
     co_await pool.submit([] { static_cast<void>(std::freopen("/dev/null", "w", stderr)); });
-    co_await pool.submit(leave_a_timer);
-    const int next = co_await pool.submit(square_later, 6);
-    CHECK(next == 36);
+    const int end = co_await pool.submit(leave_a_watch);
+    const bool made_ready = co_await pool.submit(make_it_ready, end);
+    CHECK(made_ready);
     CHECK(pool.stats().workers_died == 0);
   });
 }
