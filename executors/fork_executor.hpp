@@ -1,6 +1,7 @@
 // ForkExecutor: tasks in children that are forked at the call, with this process's memory as it is then.
 #pragma once
 
+#include <cofork/executors/default_options.hpp>
 #include <cofork/executors/fork_core.hpp>
 #include <cofork/executors/forked_call.hpp>
 #include <cofork/executors/forked_map.hpp>
@@ -73,7 +74,7 @@ auto submit_forked(IntrusivePtr<ForkCore> core, const SubmitOptions& options, F 
 /// Exceptions arrive as those of a pool's workers do; a child that ends without a result is `WorkerDied`. Use it from
 /// the thread of one loop: that on which it is first used; it must not be moved. It outlives neither that loop nor
 /// itself: what is still running then is cancelled, as by the destructor.
-class ForkExecutor {
+class ForkExecutor : public detail::WithDefaultOptions<ForkExecutor> {
  public:
   /// With as many children at a time as can run in parallel.
   ForkExecutor() : ForkExecutor(available_parallelism()) {}
@@ -82,6 +83,11 @@ class ForkExecutor {
   ForkExecutor(ForkExecutor&&) = delete;
   /// Cancels what has not ended, kills the children with all that they started, and waits until they are reaped.
   ~ForkExecutor() { core_->terminate(); }
+
+  // Each can be called without options, too.
+  using detail::WithDefaultOptions<ForkExecutor>::submit;
+  using detail::WithDefaultOptions<ForkExecutor>::map;
+  using detail::WithDefaultOptions<ForkExecutor>::starmap;
 
   /// Runs `function(arguments...)` in a child that is forked now. Where `max_workers()` are at work it waits for its
   /// turn, by priority, with the memory as it is now. `Future::cancel` succeeds until its turn; `kill`, and cancelling
@@ -98,11 +104,6 @@ class ForkExecutor {
   /// future ends with `std::system_error`.
   template <class F, class... A>
   requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
-  auto submit(F function, A&&... arguments) {
-    return submit(SubmitOptions{}, std::move(function), std::forward<A>(arguments)...);
-  }
-  template <class F, class... A>
-  requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
   auto submit(SubmitOptions options, F function, A&&... arguments) {
     return detail::submit_forked(core_, options, std::move(function), std::forward<A>(arguments)...);
   }
@@ -116,11 +117,6 @@ class ForkExecutor {
   ///
   /// Results, options and errors are as of `ProcessPoolExecutor::map`; if the copy cannot be made, or dies, the stream
   /// gives `BrokenProcessPool` with the reason nested. The children end when the stream does, or is closed or dropped.
-  template <class F, std::ranges::input_range... Rs>
-  requires(sizeof...(Rs) > 0) && std::invocable<F&, std::ranges::range_reference_t<Rs>...> auto map(F function,
-                                                                                                    Rs&&... ranges) {
-    return map(MapOptions{}, std::move(function), std::forward<Rs>(ranges)...);
-  }
   template <class F, std::ranges::input_range... Rs>
   requires(sizeof...(Rs) > 0) && std::invocable<F&, std::ranges::range_reference_t<Rs>...> auto map(MapOptions options,
                                                                                                     F function,
@@ -139,9 +135,6 @@ class ForkExecutor {
   /// The same over a stream: its values are awaited as there is room for them.
   template <class F, class T>
   requires std::invocable<F&, T>
-  auto map(F function, Stream<T> input) { return map(MapOptions{}, std::move(function), std::move(input)); }
-  template <class F, class T>
-  requires std::invocable<F&, T>
   auto map(MapOptions options, F function, Stream<T> input) {
     using Result = detail::CallResult<F&, T>;
     using Job = detail::StreamMap<Result, detail::SnapshotFunction<F>, detail::Parameters<F, T>, T>;
@@ -149,10 +142,6 @@ class ForkExecutor {
   }
 
   /// As `map`, over a range of tuples, each of which holds the arguments of one call.
-  template <class F, std::ranges::input_range Rs>
-  auto starmap(F function, Rs&& tuples) {
-    return starmap(MapOptions{}, std::move(function), std::forward<Rs>(tuples));
-  }
   template <class F, std::ranges::input_range Rs>
   auto starmap(MapOptions options, F function, Rs&& tuples) {
     using View = std::views::all_t<Rs>;

@@ -1,6 +1,7 @@
 // InlineExecutor: functions run where they are submitted.
 #pragma once
 
+#include <cofork/executors/default_options.hpp>
 #include <cofork/executors/inline_call.hpp>
 #include <cofork/executors/local_call.hpp>
 #include <cofork/executors/options.hpp>
@@ -28,18 +29,18 @@ namespace cofork {
 /// A function that took longer than its `timeout` fails with `TimeoutError` when it has returned; a coroutine is
 /// cancelled at that time. The other options are accepted and have no meaning, but `memory_limit` and `cpu_limit`,
 /// which are `std::invalid_argument`.
-class InlineExecutor {
+class InlineExecutor : public detail::WithDefaultOptions<InlineExecutor> {
  public:
   InlineExecutor();
   InlineExecutor(InlineExecutor&&) = delete;
 
+  // Each can be called without options, too.
+  using detail::WithDefaultOptions<InlineExecutor>::submit;
+  using detail::WithDefaultOptions<InlineExecutor>::map;
+  using detail::WithDefaultOptions<InlineExecutor>::starmap;
+
   /// Calls `function(arguments...)`. Throws `InvalidStateError` after `shutdown`, and `std::logic_error` without a loop
   /// if the function returns a task.
-  template <class F, class... A>
-  requires std::invocable<F, A...>
-  auto submit(F function, A... arguments) {
-    return submit(SubmitOptions{}, std::move(function), std::move(arguments)...);
-  }
   template <class F, class... A>
   requires std::invocable<F, A...>
   auto submit(SubmitOptions options, F function, A... arguments) {
@@ -66,11 +67,6 @@ class InlineExecutor {
   /// the error of its item, and goes on with the following one. An exception of the input itself comes in its place,
   /// and is the end. The map's timeout is looked at between the items. Throws as `submit`.
   template <class F, std::ranges::input_range... Rs>
-  requires(sizeof...(Rs) > 0) && std::invocable<F&, std::ranges::range_value_t<Rs>...> auto map(F function,
-                                                                                                Rs&&... ranges) {
-    return map(MapOptions{}, std::move(function), std::forward<Rs>(ranges)...);
-  }
-  template <class F, std::ranges::input_range... Rs>
   requires(sizeof...(Rs) > 0) && std::invocable<F&, std::ranges::range_value_t<Rs>...> auto map(MapOptions options,
                                                                                                 F function,
                                                                                                 Rs&&... ranges) {
@@ -82,18 +78,11 @@ class InlineExecutor {
   /// The same over a stream.
   template <class F, class T>
   requires std::invocable<F&, T>
-  auto map(F function, Stream<T> input) { return map(MapOptions{}, std::move(function), std::move(input)); }
-  template <class F, class T>
-  requires std::invocable<F&, T>
   auto map(MapOptions options, F function, Stream<T> input) {
     return start<detail::CallResult<F&, T>, std::tuple<T>>(options, std::move(function), std::move(input));
   }
 
   /// As `map`, over a range of tuples, each of which holds the arguments of one call.
-  template <class F, std::ranges::input_range Rs>
-  auto starmap(F function, Rs&& tuples) {
-    return starmap(MapOptions{}, std::move(function), std::forward<Rs>(tuples));
-  }
   template <class F, std::ranges::input_range Rs>
   auto starmap(MapOptions options, F function, Rs&& tuples) {
     using Arguments = std::ranges::range_value_t<Rs>;

@@ -1,6 +1,7 @@
 // ProcessPoolExecutor: functions run in worker processes.
 #pragma once
 
+#include <cofork/executors/default_options.hpp>
 #include <cofork/executors/map_input.hpp>
 #include <cofork/executors/map_job.hpp>
 #include <cofork/executors/options.hpp>
@@ -44,7 +45,7 @@ namespace cofork {
 ///
 /// Use it from the thread of one loop: that on which it is first used; it must not be moved. It outlives neither that
 /// loop nor itself: what is still running then is cancelled, as by the destructor.
-class ProcessPoolExecutor {
+class ProcessPoolExecutor : public detail::WithDefaultOptions<ProcessPoolExecutor> {
  public:
   /// With as many workers as can run in parallel (see `PoolOptions::max_workers`).
   ProcessPoolExecutor() : ProcessPoolExecutor(PoolOptions{}) {}
@@ -71,6 +72,11 @@ class ProcessPoolExecutor {
   /// Cancels what is pending, kills the workers with all that they started, and waits until they are reaped.
   ~ProcessPoolExecutor() { core_->terminate(); }
 
+  // Each can be called without options, too.
+  using detail::WithDefaultOptions<ProcessPoolExecutor>::submit;
+  using detail::WithDefaultOptions<ProcessPoolExecutor>::map;
+  using detail::WithDefaultOptions<ProcessPoolExecutor>::starmap;
+
   /// Runs `function(arguments...)` in a worker. Throws `InvalidStateError` after `shutdown`, `BrokenProcessPool` if no
   /// worker can be started, `std::logic_error` without a loop; an argument that cannot be encoded fails the future.
   /// What is moved in is destroyed here when it is encoded: a stream is open in the worker only. What is passed as an
@@ -83,11 +89,6 @@ class ProcessPoolExecutor {
   /// or its worker dies, that is told after the values that arrived before: `TimeoutError` (its `timeout` includes the
   /// waiting for the consumer), `WorkerDied`, or `CancelledError` with the pool's end. It is run again, by `retries`,
   /// only until a value was given to the consumer. `shutdown` waits for the streams that were not closed.
-  template <class F, class... A>
-  requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
-  auto submit(F function, A&&... arguments) {
-    return submit(SubmitOptions{}, std::move(function), std::forward<A>(arguments)...);
-  }
   template <class F, class... A>
   requires std::invocable<std::decay_t<F>, std::decay_t<A>...>
   auto submit(SubmitOptions options, F function, A&&... arguments) {
@@ -119,11 +120,6 @@ class ProcessPoolExecutor {
   /// with the following one. An exception of the input itself comes in its place, and is the end. Closing or dropping
   /// the stream cancels what is outstanding. Throws as `submit`.
   template <class F, std::ranges::input_range... Rs>
-  requires(sizeof...(Rs) > 0) && std::invocable<F, std::ranges::range_reference_t<Rs>...> auto map(F function,
-                                                                                                   Rs&&... ranges) {
-    return map(MapOptions{}, std::move(function), std::forward<Rs>(ranges)...);
-  }
-  template <class F, std::ranges::input_range... Rs>
   requires(sizeof...(Rs) > 0) && std::invocable<F, std::ranges::range_reference_t<Rs>...> auto map(MapOptions options,
                                                                                                    F function,
                                                                                                    Rs&&... ranges) {
@@ -136,9 +132,6 @@ class ProcessPoolExecutor {
   /// The same over a stream: its values are awaited as there is room for them.
   template <class F, class T>
   requires std::invocable<F, T>
-  auto map(F function, Stream<T> input) { return map(MapOptions{}, std::move(function), std::move(input)); }
-  template <class F, class T>
-  requires std::invocable<F, T>
   auto map(MapOptions options, F function, Stream<T> input) {
     using Result = detail::CallResult<F, T>;
     return start<Result, detail::StreamMap<Result, F, detail::Parameters<F, T>, T>>(options, function,
@@ -146,10 +139,6 @@ class ProcessPoolExecutor {
   }
 
   /// As `map`, over a range of tuples, each of which holds the arguments of one call.
-  template <class F, std::ranges::input_range Rs>
-  auto starmap(F function, Rs&& tuples) {
-    return starmap(MapOptions{}, std::move(function), std::forward<Rs>(tuples));
-  }
   template <class F, std::ranges::input_range Rs>
   auto starmap(MapOptions options, F function, Rs&& tuples) {
     using Applied = detail::Applied<F, std::ranges::range_value_t<Rs>>;

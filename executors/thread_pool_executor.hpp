@@ -1,6 +1,7 @@
 // ThreadPoolExecutor: functions run in threads.
 #pragma once
 
+#include <cofork/executors/default_options.hpp>
 #include <cofork/executors/local_call.hpp>
 #include <cofork/executors/options.hpp>
 #include <cofork/executors/thread_call.hpp>
@@ -45,7 +46,7 @@ struct ThreadPoolOptions {
 ///
 /// Calls start in the order of submission within a priority. An idle thread is used before another one is started.
 /// Use the pool from the thread of one loop, that on which it is first used; it must not be moved.
-class ThreadPoolExecutor {
+class ThreadPoolExecutor : public detail::WithDefaultOptions<ThreadPoolExecutor> {
  public:
   ThreadPoolExecutor() : ThreadPoolExecutor(ThreadPoolOptions{}) {}
   /// `std::invalid_argument` for 0.
@@ -56,13 +57,13 @@ class ThreadPoolExecutor {
   /// The end of the loop does the same.
   ~ThreadPoolExecutor() { core_->terminate(); }
 
+  // Each can be called without options, too.
+  using detail::WithDefaultOptions<ThreadPoolExecutor>::submit;
+  using detail::WithDefaultOptions<ThreadPoolExecutor>::map;
+  using detail::WithDefaultOptions<ThreadPoolExecutor>::starmap;
+
   /// Runs `function(arguments...)` in a thread. Throws `InvalidStateError` after `shutdown`, `std::system_error` if no
   /// thread can be started, `std::logic_error` without a loop.
-  template <class F, class... A>
-  requires std::invocable<F, A...>
-  auto submit(F function, A... arguments) {
-    return submit(SubmitOptions{}, std::move(function), std::move(arguments)...);
-  }
   template <class F, class... A>
   requires std::invocable<F, A...>
   auto submit(SubmitOptions options, F function, A... arguments) {
@@ -83,11 +84,6 @@ class ThreadPoolExecutor {
   /// map's timeout `next()` throws `TimeoutError` and the map has ended, whatever threads still execute. `chunksize` is
   /// ignored: there is nothing to save. Throws as `submit`.
   template <class F, std::ranges::input_range... Rs>
-  requires(sizeof...(Rs) > 0) && std::invocable<F&, std::ranges::range_value_t<Rs>...> auto map(F function,
-                                                                                                Rs&&... ranges) {
-    return map(MapOptions{}, std::move(function), std::forward<Rs>(ranges)...);
-  }
-  template <class F, std::ranges::input_range... Rs>
   requires(sizeof...(Rs) > 0) && std::invocable<F&, std::ranges::range_value_t<Rs>...> auto map(MapOptions options,
                                                                                                 F function,
                                                                                                 Rs&&... ranges) {
@@ -100,19 +96,12 @@ class ThreadPoolExecutor {
   /// The same over a stream: its values are awaited as there is room for them.
   template <class F, class T>
   requires std::invocable<F&, T>
-  auto map(F function, Stream<T> input) { return map(MapOptions{}, std::move(function), std::move(input)); }
-  template <class F, class T>
-  requires std::invocable<F&, T>
   auto map(MapOptions options, F function, Stream<T> input) {
     using Result = detail::CallResult<F&, T>;
     return start<Result, F, detail::ThreadStreamMap<Result, F, T>>(options, std::move(function), std::move(input));
   }
 
   /// As `map`, over a range of tuples, each of which holds the arguments of one call.
-  template <class F, std::ranges::input_range Rs>
-  auto starmap(F function, Rs&& tuples) {
-    return starmap(MapOptions{}, std::move(function), std::forward<Rs>(tuples));
-  }
   template <class F, std::ranges::input_range Rs>
   auto starmap(MapOptions options, F function, Rs&& tuples) {
     using Arguments = std::ranges::range_value_t<Rs>;
