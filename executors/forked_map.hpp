@@ -163,7 +163,7 @@ class SnapshotMap final : public Job {
 template <class R>
 class ForkedMapStream final : public StreamSource<R> {
  public:
-  ForkedMapStream(IntrusivePtr<MapResults<R>> job, IntrusivePtr<PoolCore> pool)
+  ForkedMapStream(IntrusivePtr<MapJob<R>> job, IntrusivePtr<PoolCore> pool)
       : job_(job), stream_(std::move(job)), pool_(std::move(pool)) {}
   ~ForkedMapStream() override { close(); }
 
@@ -179,6 +179,7 @@ class ForkedMapStream final : public StreamSource<R> {
     stream_.close();
     if (const IntrusivePtr<PoolCore> pool = std::exchange(pool_, {})) pool->stop_workers(SIGKILL);
   }
+  std::optional<std::uint64_t> expected() const override { return stream_.expected(); }
 
  private:
   struct AtEnd {
@@ -189,8 +190,8 @@ class ForkedMapStream final : public StreamSource<R> {
     }
   };
 
-  IntrusivePtr<MapResults<R>> job_;
-  MapStream<R> stream_;
+  IntrusivePtr<MapJob<R>> job_;
+  MapStream<R, MapJob<R>> stream_;
   IntrusivePtr<PoolCore> pool_;
 };
 

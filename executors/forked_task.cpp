@@ -6,7 +6,6 @@
 #include <cofork/executors/worker_death.hpp>
 #include <csignal>
 #include <cstdio>
-#include <stdexcept>
 
 namespace cofork::detail {
 
@@ -30,9 +29,7 @@ ForkedTask::ForkedTask(IntrusivePtr<ForkCore> core, const SubmitOptions& options
       limits_{options.memory_limit, options.cpu_limit},
       priority_(options.priority),
       retries_(options.retries) {
-  if (options.timeout.count() < 0) throw std::invalid_argument("SubmitOptions::timeout is negative");
-  if (options.grace.count() < 0) throw std::invalid_argument("SubmitOptions::grace is negative");
-  if (options.cpu_limit.count() < 0) throw std::invalid_argument("SubmitOptions::cpu_limit is negative");
+  check_options(options);
   deadline_.task = kill_.task = this;
   out_of_memory_kills();
 }

@@ -175,7 +175,9 @@ Stream<Outcome<R>> inline_items(IntrusivePtr<InlineCore> core, MapOptions option
 template <class R>
 class InlineMapSource final : public StreamSource<R> {
  public:
-  explicit InlineMapSource(Stream<Outcome<R>> items) noexcept : items_(StreamAccess::source(std::move(items))) {}
+  /// `size` is the number of items, if that is known.
+  InlineMapSource(Stream<Outcome<R>> items, std::optional<std::uint64_t> size) noexcept
+      : items_(StreamAccess::source(std::move(items))), left_(size) {}
 
   bool ready() override { return items_->ready(); }
   bool wait(Waiter& waiter, std::coroutine_handle<> consumer, Context* context) override {
@@ -185,13 +187,19 @@ class InlineMapSource final : public StreamSource<R> {
   std::optional<Stored<R>> take() override {
     std::optional<Outcome<R>> next = items_->take();
     if (!next) return std::nullopt;
+    if (left_ && *left_ > 0) --*left_;
     if (next->has_error()) std::rethrow_exception(next->error());
     return std::optional<Stored<R>>(std::move(next->value()));
   }
-  void close() noexcept override { items_->close(); }
+  void close() noexcept override {
+    left_ = 0;
+    items_->close();
+  }
+  std::optional<std::uint64_t> expected() const override { return left_; }
 
  private:
   std::unique_ptr<StreamSource<Outcome<R>>> items_;
+  std::optional<std::uint64_t> left_;
 };
 
 }  // namespace cofork::detail

@@ -10,7 +10,9 @@
 #include <cofork/runtime/spawn.hpp>
 #include <cofork/runtime/stream.hpp>
 #include <concepts>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <ranges>
 #include <tuple>
 #include <type_traits>
@@ -104,10 +106,13 @@ class InlineExecutor : public detail::WithDefaultOptions<InlineExecutor> {
   template <class Result, class Arguments, class F, class Input>
   Stream<Result> start(const MapOptions& options, F&& function, Input&& input) {
     static_assert(!detail::is_stream<Result>, "a map's function must not return a Stream");
-    detail::check_local(options);
+    detail::check_options(options);
     core_->check_open();
+    std::optional<std::uint64_t> size;
+    if constexpr (requires { input.size(); }) size = input.size();
     return Stream<Result>(std::make_unique<detail::InlineMapSource<Result>>(
-        detail::inline_items<Result, Arguments>(core_, options, std::move(function), std::forward<Input>(input))));
+        detail::inline_items<Result, Arguments>(core_, options, std::move(function), std::forward<Input>(input)),
+        size));
   }
 
   const detail::IntrusivePtr<detail::InlineCore> core_;

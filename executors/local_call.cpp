@@ -6,17 +6,11 @@
 namespace cofork::detail {
 
 void check_local(const SubmitOptions& options) {
-  if (options.timeout.count() < 0) throw std::invalid_argument("SubmitOptions::timeout is negative");
-  if (options.grace.count() < 0) throw std::invalid_argument("SubmitOptions::grace is negative");
+  check_options(options);
   if (options.memory_limit != 0)
     throw std::invalid_argument("SubmitOptions::memory_limit: only a process of its own has limits of its own");
   if (options.cpu_limit.count() != 0)
     throw std::invalid_argument("SubmitOptions::cpu_limit: only a process of its own has limits of its own");
-}
-
-void check_local(const MapOptions& options) {
-  if (options.timeout.count() < 0) throw std::invalid_argument("MapOptions::timeout is negative");
-  if (options.item_timeout.count() < 0) throw std::invalid_argument("MapOptions::item_timeout is negative");
 }
 
 std::exception_ptr timeout_error(const std::string& name, std::chrono::nanoseconds timeout) {

@@ -21,7 +21,6 @@ namespace cofork::detail {
 
 /// `std::invalid_argument` for what makes no sense, or has none where there is no process of its own for the task.
 void check_local(const SubmitOptions& options);
-void check_local(const MapOptions& options);
 /// "NAME exceeded its timeout of 0.5 s".
 std::exception_ptr timeout_error(const std::string& name, std::chrono::nanoseconds timeout);
 

@@ -21,11 +21,10 @@ struct Applied<F, Tuple<A...>> {
 };
 
 template <class R, class F, class Parameters, class Input>
-class RangeMap : public MapResults<R> {
+class RangeMap : public MapJob<R> {
  public:
   RangeMap(IntrusivePtr<PoolCore> core, const MapOptions& options, F function, Input input)
-      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(),
-                      function_key<F, Parameters>(function)),
+      : MapJob<R>(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function)),
         function_(function),
         input_(std::move(input)) {
     this->is_coroutine_ = RemoteCall<F, Parameters>::is_coroutine;
@@ -48,7 +47,7 @@ class RangeMap : public MapResults<R> {
       if (!more) return Pulled::end;
       if (left_ && *left_ > 0) --*left_;
     } catch (...) {
-      this->input_failed(std::current_exception());
+      this->fail_last(std::current_exception());
       return Pulled::end;
     }
     if (encoding_error) std::rethrow_exception(encoding_error);
@@ -64,11 +63,10 @@ class RangeMap : public MapResults<R> {
 
 /// A map over a stream.
 template <class R, class F, class Parameters, class T>
-class StreamMap : public MapResults<R> {
+class StreamMap : public MapJob<R> {
  public:
   StreamMap(IntrusivePtr<PoolCore> core, const MapOptions& options, F function, Stream<T> input)
-      : MapResults<R>(std::move(core), options, remote_function<F, Parameters>(),
-                      function_key<F, Parameters>(function)),
+      : MapJob<R>(std::move(core), options, remote_function<F, Parameters>(), function_key<F, Parameters>(function)),
         function_(function),
         input_(std::move(input), *this) {
     this->is_coroutine_ = RemoteCall<F, Parameters>::is_coroutine;
@@ -87,7 +85,7 @@ class StreamMap : public MapResults<R> {
   Pulled pull(ipc::Writer& writer) override {
     if (input_.empty()) {
       if (!input_.ended()) return Pulled::later;
-      if (input_.error()) this->input_failed(input_.error());
+      if (input_.error()) this->fail_last(input_.error());
       return Pulled::end;
     }
     encode_call<F, Parameters>(writer, function_, input_.take());

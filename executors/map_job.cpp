@@ -20,49 +20,19 @@ constexpr std::size_t chunks_per_worker = 16;
 
 MapJobBase::MapJobBase(IntrusivePtr<PoolCore> core, const MapOptions& options, ipc::TaskSender::Function function,
                        std::uint64_t function_key)
-    : ordered_(options.ordered),
+    : MapProgress(options),
       core_(std::move(core)),
       statistics_(core_->statistics(function_key)),
       function_(function),
       chunksize_(options.chunksize),
-      buffersize_(options.buffersize),
-      timeout_(options.timeout),
-      limits_{options.item_timeout, {}, options.retries, 0} {
-  if (options.timeout.count() < 0) throw std::invalid_argument("MapOptions::timeout is negative");
-  if (options.item_timeout.count() < 0) throw std::invalid_argument("MapOptions::item_timeout is negative");
-  deadline_.job = this;
-}
+      limits_{options.item_timeout, {}, options.retries, 0} {}
 
 void MapJobBase::start() {
-  if (timeout_.count() != 0) {
-    deadline_.start(deadline_after(timeout_), [](Timer& timer) noexcept {
-      MapJobBase& job = *static_cast<Deadline&>(timer).job;
-      const IntrusivePtr<MapJobBase> alive(&job);
-      job.expired_ = true;
-      job.stop_chunks();
-      job.consumer.wake();
-    });
-  }
-  core_->open_inputs().push_back(*this);
+  begin(core_->open_inputs());
   core_->enqueue(*this);
 }
 
-/// Nothing further is pulled.
-void MapJobBase::end_input() noexcept {
-  input_ended_ = true;
-  OpenInput::unlink();
-}
-
-void MapJobBase::close() noexcept {
-  if (closed_) return;
-  closed_ = true;
-  deadline_.stop();
-  stop_chunks();
-  forget_results();
-  consumer.wake();
-}
-
-void MapJobBase::stop_chunks() noexcept {
+void MapJobBase::stop_items() noexcept {
   end_input();
   stop_input();
   core_->remove(*this);
@@ -78,29 +48,9 @@ void MapJobBase::stop_chunks() noexcept {
   core_->schedule();
 }
 
-bool MapJobBase::check_next() {
-  if (closed_) return false;
-  if (has_next()) return true;
-  if (!expired_) return false;
-  close();
-  char text[80];
-  std::snprintf(text, sizeof text, "the map exceeded its timeout of %g s",
-                std::chrono::duration<double>(timeout_).count());
-  throw TimeoutError(text);
-}
-
 void MapJobBase::taken() {
   ++taken_;
-  if (input_ended_ || queued() || !more()) return;
-  core_->enqueue(*this);
-}
-
-std::optional<std::uint64_t> MapJobBase::expected() const {
-  if (closed_) return 0;
-  const std::uint64_t in_hand = pulled_ - taken_;
-  if (input_ended_) return in_hand;
-  const std::optional<std::uint64_t> more = left();
-  return more ? std::optional(in_hand + *more) : std::nullopt;
+  if (more()) pull_more();
 }
 
 // Sending.
@@ -168,47 +118,15 @@ Filled MapJobBase::fill(ipc::TaskSender::Message& message, std::uint32_t items) 
     ++pulled_;
     ++count;
   }
-  if (input_error_) {
-    expect_item();
-    fail_item(pulled_++, std::exchange(input_error_, nullptr));
-  }
-  if (at_end()) consumer.wake();
+  if (ended()) consumer.wake();
   if (count == 0) return {};
   core_->count_submitted(count);
   return {make_intrusive<MapChunk>(IntrusivePtr<MapJobBase>(this), begin, count, limits_), function_, count,
           ipc::TaskFrame::chunk, 0};
 }
 
-void MapJobBase::input_failed(std::exception_ptr error) {
-  input_error_ = std::move(error);
-  end_input();
-}
-
-void MapJobBase::input_arrived() {
-  if (!closed_ && !input_ended_ && !queued()) core_->enqueue(*this);
-}
-
-void MapJobBase::fail_item(std::uint64_t index, std::exception_ptr error) noexcept {
-  if (closed_ || (ordered_ && index < taken_)) return;
-  store_error(index, std::move(error));
-  if (has_next()) consumer.wake();
-}
-
-void MapJobBase::drop(const std::exception_ptr& error) noexcept {
-  // The pool closes, or is broken: the next item of the input is the first that fails, and the last.
-  if (closed_ || input_ended_) return;
-  end_input();
-  stop_input();
-  expect_item();
-  fail_item(pulled_++, error ? error : std::make_exception_ptr(CancelledError("the pool was closed")));
-}
-
-void MapJobBase::pool_closes() noexcept {
-  // What has an end, and may be sent without waiting for results to be taken, is sent as if it had been from the first.
-  if (buffersize_ != 0 || !left())
-    return drop(std::make_exception_ptr(InvalidStateError("the pool was shut down: it takes no further work")));
-  unbounded_ = true;
-  if (!queued()) core_->enqueue(*this);
+void MapJobBase::pull_more() noexcept {
+  if (!closed_ && !input_ended_ && !QueueEntry::linked()) core_->enqueue(*this);
 }
 
 // Chunks.
@@ -225,7 +143,7 @@ MapChunk::MapChunk(IntrusivePtr<MapJobBase> job, std::uint64_t first, std::uint3
 void MapChunk::value(std::uint32_t item, ipc::Reader& result) {
   if (job_->closed_) return;
   job_->store_value(first_ + item, result);
-  if (job_->has_next()) job_->consumer.wake();
+  job_->stored();
 }
 
 void MapChunk::failed(std::uint32_t item, std::exception_ptr error) noexcept {

@@ -94,4 +94,10 @@ struct PoolStats {
   std::size_t pending = 0, running = 0, workers = 0;
 };
 
+namespace detail {
+/// `std::invalid_argument` for durations that are negative.
+void check_options(const SubmitOptions& options);
+void check_options(const MapOptions& options);
+}  // namespace detail
+
 }  // namespace cofork

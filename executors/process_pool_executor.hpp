@@ -178,7 +178,7 @@ class ProcessPoolExecutor : public detail::WithDefaultOptions<ProcessPoolExecuto
     core_->check_open();
     auto job = detail::make_intrusive<Job>(core_, options, function, std::forward<Input>(input));
     job->start();
-    return Stream<Result>(std::make_unique<detail::MapStream<Result>>(std::move(job)));
+    return Stream<Result>(std::make_unique<detail::MapStream<Result, Job>>(std::move(job)));
   }
 
   detail::IntrusivePtr<detail::PoolCore> core_;

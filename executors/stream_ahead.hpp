@@ -14,7 +14,7 @@
 namespace cofork::detail {
 
 /// Awaits the values of a stream, some ahead of what is taken, in a coroutine of its own. The owner, which outlives it,
-/// has `input_arrived()`, in which it may stop this, and `read_ahead()`, the number of values that may lie here.
+/// has `pull_more()`, in which it may stop this, and `read_ahead()`, the number of values that may lie here.
 template <class T, class Owner>
 class StreamAhead {
  public:
@@ -64,7 +64,7 @@ class StreamAhead {
   }
   void tell() {
     telling_ = true;
-    owner_.input_arrived();
+    owner_.pull_more();
     telling_ = false;
   }
 

@@ -1,14 +1,11 @@
 #include <cofork/executors/submitted_call.hpp>
-#include <stdexcept>
 
 namespace cofork::detail {
 
 SubmittedWork::SubmittedWork(IntrusivePtr<PoolCore> core, const SubmitOptions& options,
                              ipc::TaskSender::Function function, std::uint64_t function_key, FutureStateBase& future)
     : core_(std::move(core)), function_(function), future_(future), name_(options.name) {
-  if (options.timeout.count() < 0) throw std::invalid_argument("SubmitOptions::timeout is negative");
-  if (options.grace.count() < 0) throw std::invalid_argument("SubmitOptions::grace is negative");
-  if (options.cpu_limit.count() < 0) throw std::invalid_argument("SubmitOptions::cpu_limit is negative");
+  check_options(options);
   limits = {
       options.timeout, options.grace, options.retries, options.priority, {options.memory_limit, options.cpu_limit}};
   priority = options.priority;

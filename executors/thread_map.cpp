@@ -46,41 +46,11 @@ void ThreadMapItem::stop() noexcept {
 // The map.
 
 ThreadMapBase::ThreadMapBase(IntrusivePtr<ThreadPoolCore> core, const MapOptions& options)
-    : ordered_(options.ordered),
-      core_(std::move(core)),
-      buffersize_(options.buffersize),
-      timeout_(options.timeout),
-      item_timeout_(options.item_timeout) {
-  check_local(options);
-  deadline_.job = this;
-}
+    : MapProgress(options), core_(std::move(core)), item_timeout_(options.item_timeout) {}
 
 void ThreadMapBase::start() {
-  if (timeout_.count() != 0) {
-    deadline_.start(deadline_after(timeout_), [](Timer& timer) noexcept {
-      ThreadMapBase& job = *static_cast<Deadline&>(timer).job;
-      const IntrusivePtr<ThreadMapBase> alive(&job);
-      job.expired_ = true;
-      job.stop_items();
-      job.consumer.wake();
-    });
-  }
-  core_->open_inputs().push_back(*this);
-  fill();
-}
-
-void ThreadMapBase::end_input() noexcept {
-  input_ended_ = true;
-  OpenInput::unlink();
-}
-
-void ThreadMapBase::close() noexcept {
-  if (closed_) return;
-  closed_ = true;
-  deadline_.stop();
-  stop_items();
-  forget_results();
-  consumer.wake();
+  begin(core_->open_inputs());
+  pull_more();
 }
 
 void ThreadMapBase::stop_items() noexcept {
@@ -90,22 +60,11 @@ void ThreadMapBase::stop_items() noexcept {
   items_.for_each([](ThreadMapItem& item) { item.stop(); });
 }
 
-bool ThreadMapBase::check_next() {
-  if (closed_) return false;
-  if (has_next()) return true;
-  if (!expired_) return false;
-  close();
-  char text[80];
-  std::snprintf(text, sizeof text, "the map exceeded its timeout of %g s",
-                std::chrono::duration<double>(timeout_).count());
-  throw TimeoutError(text);
-}
-
 void ThreadMapBase::taken() {
   ++taken_;
   // Not for each item that is taken: the threads would be woken for each.
   const std::size_t worth_it = std::max<std::size_t>(1, window() / 4);
-  if (pulled_ - taken_ + worth_it <= window()) fill();
+  if (pulled_ - taken_ + worth_it <= window()) pull_more();
 }
 
 std::size_t ThreadMapBase::window() const noexcept {
@@ -113,9 +72,9 @@ std::size_t ThreadMapBase::window() const noexcept {
   return buffersize_ != 0 ? buffersize_ : core_->max_workers() * items_per_thread;
 }
 
-void ThreadMapBase::fill() {
-  if (filling_) return;
-  filling_ = true;
+void ThreadMapBase::pull_more() noexcept {
+  if (pulling_) return;
+  pulling_ = true;
   while (!closed_ && !input_ended_ && pulled_ - taken_ < window()) {
     try {
       const Pulled pulled = pull();
@@ -131,39 +90,8 @@ void ThreadMapBase::fill() {
       fail_item(pulled_++, std::current_exception());
     }
   }
-  filling_ = false;
-  if (at_end()) consumer.wake();
-}
-
-void ThreadMapBase::input_failed(std::exception_ptr error) noexcept { fail_next_item(std::move(error)); }
-
-/// As the last one.
-void ThreadMapBase::fail_next_item(std::exception_ptr error) noexcept {
-  if (closed_ || input_ended_) return;
-  end_input();
-  expect_item();
-  fail_item(pulled_++, std::move(error));
-}
-
-void ThreadMapBase::fail_item(std::uint64_t index, std::exception_ptr error) noexcept {
-  if (!wanted(index)) return;
-  store_error(index, std::move(error));
-  stored();
-}
-
-void ThreadMapBase::pool_closes() noexcept {
-  // What has an end, and may be run without waiting for results to be taken, is run as if it had been from the first.
-  if (buffersize_ == 0 && left()) {
-    unbounded_ = true;
-    return fill();
-  }
-  stop_input();
-  fail_next_item(std::make_exception_ptr(InvalidStateError("the pool was shut down: it takes no further work")));
-}
-
-void ThreadMapBase::pool_ends(const std::exception_ptr& error) noexcept {
-  stop_input();
-  fail_next_item(error ? error : std::make_exception_ptr(CancelledError("the pool was closed")));
+  pulling_ = false;
+  if (ended()) consumer.wake();
 }
 
 }  // namespace cofork::detail

@@ -147,7 +147,7 @@ class ThreadPoolExecutor : public detail::WithDefaultOptions<ThreadPoolExecutor>
     core_->check_open();
     auto job = detail::make_intrusive<Job>(core_, options, std::move(function), std::forward<Input>(input));
     job->start();
-    return Stream<Result>(std::make_unique<detail::ThreadMapSource<Result, F>>(std::move(job)));
+    return Stream<Result>(std::make_unique<detail::MapStream<Result, Job>>(std::move(job)));
   }
 
   const detail::IntrusivePtr<detail::ThreadPoolCore> core_;

@@ -1,8 +1,11 @@
 #include <fcntl.h>
 #include <pty.h>
 #include <sys/ioctl.h>
+#include <cofork/executors/fork_executor.hpp>
+#include <cofork/executors/inline_executor.hpp>
 #include <cofork/executors/progress.hpp>
 #include <cofork/executors/progress_bar.hpp>
+#include <cofork/executors/thread_pool_executor.hpp>
 #include <cofork/runtime/spawn.hpp>
 #include <ranges>
 #include <stdexcept>
@@ -102,6 +105,25 @@ TEST_CASE("a map over a sized range knows its total, and every item is told of w
   CHECK(reports.back().rate > 0);
   CHECK(reports.back().left == std::optional(0ns));
   CHECK(reports.back().elapsed >= reports[20].elapsed);
+}
+
+TEST_CASE("every executor's map over a sized range knows its total", "[progress]") {
+  run([]() -> Task<> {
+    const auto total_of = []<class E>(E& executor) -> Task<> {
+      Progress progress({.bar = false});
+      auto results = progress.watch(executor.map(square, std::views::iota(0, 3)));
+      CHECK(progress.report().total == std::optional<std::uint64_t>(3));
+      while (co_await results.next()) CHECK(progress.report().total == std::optional<std::uint64_t>(3));
+      CHECK(progress.report().done == 3);
+      co_await executor.shutdown();
+    };
+    cofork::ForkExecutor forks(1);
+    co_await total_of(forks);
+    cofork::ThreadPoolExecutor threads(1);
+    co_await total_of(threads);
+    cofork::InlineExecutor here;
+    co_await total_of(here);
+  });
 }
 
 TEST_CASE("items that fail are counted as done and as failed", "[progress]") {

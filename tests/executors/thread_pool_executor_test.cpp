@@ -200,9 +200,13 @@ TEST_CASE("cancelling the awaiter of an executing call waits for its end", "[thr
       gate.pass();
       return 7;
     });
-    const auto await_call = [&]() -> Task<> { value = co_await call; };
+    bool awaited = false;
+    const auto await_call = [&]() -> Task<> {
+      awaited = true;
+      value = co_await call;
+    };
     Future<void> awaiter = cofork::spawn(await_call());
-    const bool begun = co_await until([&] { return call.running(); });
+    const bool begun = co_await until([&] { return awaited && call.running(); });
     CHECK(begun);
     awaiter.cancel();
     co_await cofork::yield_now();
