@@ -352,7 +352,7 @@ TEST_CASE("a coroutine task may have a pool of its own, which ends with it") {
   });
 }
 
-TEST_CASE("a late request to stop never meets the next task") {
+TEST_CASE("a late request to stop never meets the next task", "[limit:180]") {
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool({.max_workers = 1, .grace = 10s});
     int stopped = 0;
@@ -372,7 +372,7 @@ TEST_CASE("a late request to stop never meets the next task") {
   });
 }
 
-TEST_CASE("coroutine tasks are killed at every state") {
+TEST_CASE("coroutine tasks are killed at every state", "[limit:180]") {
   Shared shared;
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool({.max_workers = 2, .grace = 10s});

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "executors/pool_harness.hpp"
+#include "support/stop.hpp"
 
 using namespace pool_test;
 using cofork::CancelledError;

@@ -202,6 +202,7 @@ TEST_CASE("cancelling the awaiter of an executing call waits for its end", "[thr
     });
     const auto await_call = [&]() -> Task<> { value = co_await call; };
     Future<void> awaiter = cofork::spawn(await_call());
+    co_await cofork::yield_now();  // the awaiter begins, too
     const bool begun = co_await until([&] { return call.running(); });
     CHECK(begun);
     awaiter.cancel();

@@ -2,6 +2,7 @@
 #include <cofork/ipc/condition.hpp>
 
 #include "ipc/sync_harness.hpp"
+#include "support/stop.hpp"
 
 using namespace sync_test;
 using cofork::ipc::Condition;

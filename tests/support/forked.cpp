@@ -15,7 +15,6 @@
 #include <exception>
 #include <fstream>
 #include <iterator>
-#include <stdexcept>
 #include <system_error>
 #include <thread>
 
@@ -74,19 +73,6 @@ bool read_some(int fd, std::string& into) {
   return count > 0;
 }
 
-// As /proc says it; 'X' if there is no such process.
-char state_of(pid_t pid) {
-  std::string text;
-  try {
-    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-    text.assign(std::istreambuf_iterator<char>(file), {});
-  } catch (const std::ios_base::failure&) {
-    return 'X';  // it ended while its state was read
-  }
-  const auto close = text.rfind(") ");
-  return close != std::string::npos ? text[close + 2] : 'X';
-}
-
 int milliseconds_until(Clock::time_point deadline) {
   using std::chrono::milliseconds;
   const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
@@ -143,11 +129,6 @@ void require(bool condition, const std::string& message, std::source_location wh
   _exit(71);
 }
 
-void stop(pid_t pid) {
-  checked(kill(pid, SIGSTOP), "kill");
-  if (!eventually([pid] { return state_of(pid) == 'T'; })) throw std::runtime_error("the process does not stop");
-}
-
 bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds limit) {
   const auto deadline = Clock::now() + limit * slowdown;
   while (!condition()) {
@@ -158,8 +139,15 @@ bool eventually(const std::function<bool()>& condition, std::chrono::millisecond
 }
 
 bool is_running(pid_t pid) {
-  const char state = state_of(pid);
-  return state != 'Z' && state != 'X';
+  std::string text;
+  try {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    text.assign(std::istreambuf_iterator<char>(file), {});
+  } catch (const std::ios_base::failure&) {
+    return false;  // it ended while its state was read
+  }
+  const auto close = text.rfind(") ");
+  return close != std::string::npos && text[close + 2] != 'Z' && text[close + 2] != 'X';
 }
 
 }  // namespace support

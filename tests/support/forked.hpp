@@ -40,9 +40,6 @@ void require(bool condition, const std::string& message, std::source_location wh
 /// processes can bring about and no descriptor tells.
 bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds limit = std::chrono::seconds(10));
 
-/// Stops the process by SIGSTOP and returns when it stands still: until then it may go on for a while.
-void stop(pid_t pid);
-
 /// Whether the process exists and is not a zombie.
 bool is_running(pid_t pid);
 
