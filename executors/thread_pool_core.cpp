@@ -123,13 +123,13 @@ void ThreadPoolCore::work_on_queue() {
     loop_->post([] {});  // which asks the pool, being awake
     lock.lock();
   };
+  ++idle_;
   for (;;) {
     while (queued_ == 0) {
       if (stop_) return;
-      ++idle_;
       work_arrived_.wait(lock);
-      --idle_;
     }
+    --idle_;
     ThreadWork& work = take_next();
     const Clock::time_point begin = Clock::now();
     if (work.timeout_.count() != 0) {
@@ -146,6 +146,7 @@ void ThreadPoolCore::work_on_queue() {
     static_cast<Link<ThreadWork>&>(work).unlink();
     executed_.push_back(work);
     --busy_;
+    ++idle_;  // before it tells: what comes then needs no other thread
     tell_loop();
   }
 }

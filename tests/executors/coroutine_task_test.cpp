@@ -289,8 +289,8 @@ TEST_CASE("map calls coroutines, stops them one by one, and keeps the workers") 
       if (x % 3 == 0) co_await cofork::sleep(1h);
       co_return x;
     };
-    auto stream = pool.map({.chunksize = 4, .item_timeout = 20ms * support::slowdown}, every_third_sleeps,
-                           std::views::iota(0, 15));
+    auto stream =
+        pool.map({.chunksize = 4, .item_timeout = 1s * support::slowdown}, every_third_sleeps, std::views::iota(0, 15));
     int values = 0, timeouts = 0;
     for (int i = 0; i < 15; ++i) {
       try {
@@ -352,7 +352,7 @@ TEST_CASE("a coroutine task may have a pool of its own, which ends with it") {
   });
 }
 
-TEST_CASE("a late request to stop never meets the next task") {
+TEST_CASE("a late request to stop never meets the next task", "[limit:180]") {
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool({.max_workers = 1, .grace = 10s});
     int stopped = 0;
@@ -372,7 +372,7 @@ TEST_CASE("a late request to stop never meets the next task") {
   });
 }
 
-TEST_CASE("coroutine tasks are killed at every state") {
+TEST_CASE("coroutine tasks are killed at every state", "[limit:180]") {
   Shared shared;
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool({.max_workers = 2, .grace = 10s});

@@ -1,5 +1,6 @@
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cofork/executors/respawn_brake.hpp>
 #include <cofork/runtime/gather.hpp>
 #include <csignal>
@@ -77,13 +78,17 @@ TEST_CASE("an idle pool uses no processor time") {
     ProcessPoolExecutor pool({.max_workers = 2, .prestart = true, .idle_timeout = 10s});
     co_await pool.submit(square, 1);
     co_await cofork::sleep(20ms);
-    timespec before{}, after{};
-    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-    co_await cofork::sleep(300ms);
-    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-    const double used =
-        static_cast<double>(after.tv_sec - before.tv_sec) + 1e-9 * static_cast<double>(after.tv_nsec - before.tv_nsec);
-    CHECK(used < 0.01 * support::slowdown);
+    // In the best of some: workers may still be on their way, and a busy machine may charge for waiting.
+    double least = 1;
+    for (int i = 0; i < 5 && least >= 0.01; ++i) {
+      timespec before{}, after{};
+      ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+      co_await cofork::sleep(300ms);
+      ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+      least = std::min(least, static_cast<double>(after.tv_sec - before.tv_sec) +
+                                  1e-9 * static_cast<double>(after.tv_nsec - before.tv_nsec));
+    }
+    CHECK(least < 0.01);
   });
 }
 

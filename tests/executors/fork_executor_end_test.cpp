@@ -86,8 +86,9 @@ TEST_CASE("ForkExecutor: the timeout counts from a task's turn") {
     Shared shared;
     ForkExecutor executor(1);
     Future<int> first = executor.submit([] { return wait_at_gate(0, 1); });
-    Future<int> second = executor.submit({.timeout = 2s * support::slowdown}, [] { return 2; });
-    co_await cofork::sleep(50ms);
+    const auto timeout = 1s * support::slowdown;
+    Future<int> second = executor.submit({.timeout = timeout}, [] { return 2; });
+    co_await cofork::sleep(timeout + 50ms);
     shared[1] = 1;
     const int value = co_await std::move(second);
     CHECK(value == 2);

@@ -242,7 +242,7 @@ TEST_CASE("ForkExecutor map: retries and item_timeout") {
     const std::vector<int> results = co_await std::move(retried);
     CHECK(results == std::vector<int>{0, 1, 2, 3});
     const auto hang = [&](int x) { return x == 1 ? never_end(1) : x; };
-    auto timed = executor.map({.item_timeout = 100ms}, hang, std::views::iota(0, 3));
+    auto timed = executor.map({.item_timeout = 1s * support::slowdown}, hang, std::views::iota(0, 3));
     const auto first = co_await timed.next();
     CHECK(*first == 0);
     const std::string what = co_await thrown_by_next<cofork::TimeoutError>(timed);

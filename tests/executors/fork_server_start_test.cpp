@@ -225,7 +225,10 @@ TEST_CASE("a pool that outlives the fork server goes on with workers of its own 
     auto running = pool.submit([] { pause_for(1h); });
     const bool begun = co_await until([&] { return running.running(); });
     CHECK(begun);
+    const std::vector<pid_t> workers = co_await workers_of(pool, 1);
     ::kill(early, SIGKILL);
+    // With the workers, while the pool does not know it yet.
+    for (const pid_t worker : workers) CHECK(support::eventually([&] { return !support::is_running(worker); }));
     CHECK_THROWS_AS(co_await running, cofork::WorkerDied);
     const pid_t grandparent = co_await server_of(pool);
     CHECK(grandparent == ::getpid());

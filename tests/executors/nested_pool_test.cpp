@@ -171,7 +171,8 @@ TEST_CASE("the workers of a nested pool end with the worker that made it") {
     auto outer = pool.submit(start_pool_and_stay, 0);
     const bool inside = co_await until([&] { return shared[0] == 2; });
     CHECK(inside);
-    ::kill(pool.worker_pids().front(), SIGKILL);
+    const std::vector<pid_t> workers = co_await workers_of(pool, 1);
+    ::kill(workers.front(), SIGKILL);
     CHECK_THROWS_AS(co_await outer, cofork::WorkerDied);
     const int four = co_await pool.submit(square, 2);
     CHECK(four == 4);

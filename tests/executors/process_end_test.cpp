@@ -147,19 +147,28 @@ TEST_CASE("a daemonic process cannot start processes") {
 
 TEST_CASE("what a parent has printed comes before what children print while it waits for them at its end") {
   const auto outcome = support::in_child([] {
-    OpenPipe go;
+    OpenPipe ready, go;
     const int status = exitcode_of_target([&] {
+      start_and_forget(Process({.daemon = true}, [&] {
+        static const OpenPipe* at_the_end;
+        at_the_end = &go;
+        // The parent is at its end and tells its daemonic children so.
+        ::signal(SIGTERM, [](int) {
+          if (::write(at_the_end->writer.get(), "x", 1) == 1) ::_exit(0);
+        });
+        ready.write("x");
+        wait_for_ever();
+      }));
       start_and_forget(Process([&] {
         go.read(1);
         std::printf("child\n");
       }));
+      ready.read(1);
       std::printf("parent\n");
-      go.write("x");
-      ::usleep(20000);
     });
     support::require(status == 0, "status");
   });
-  CHECK(outcome.output == "child\nparent\n");
+  CHECK(outcome.output == "parent\nchild\n");
 }
 
 TEST_CASE("processes that start processes: a tree of them") {
@@ -206,7 +215,7 @@ TEST_CASE("a process that a thread has started outlives the thread, but not the 
   });
   CHECK(outcome.signal == SIGKILL);
   REQUIRE(*pid > 0);
-  CHECK(support::eventually([&] { return !support::is_running(*pid); }, 2s));
+  CHECK(support::eventually([&] { return !support::is_running(*pid); }));
 }
 
 TEST_CASE("no descendant outlives a process that is killed") {
@@ -248,6 +257,6 @@ TEST_CASE("no descendant outlives a process that is killed") {
   CHECK(outcome.signal == SIGKILL);
   for (const std::atomic<pid_t>& pid : *pids) {
     REQUIRE(pid > 0);
-    CHECK(support::eventually([&] { return !support::is_running(pid); }, 1s * support::slowdown));
+    CHECK(support::eventually([&] { return !support::is_running(pid); }));
   }
 }

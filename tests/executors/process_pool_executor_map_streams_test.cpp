@@ -189,7 +189,7 @@ TEST_CASE("item_timeout fails the late item alone, also inside a chunk") {
     cofork::run([&]() -> Task<> {
       ProcessPoolExecutor pool({.max_workers = 2, .grace = 5ms});
       const auto hang_at_seven = [](int x) { return x == 7 ? never_end(0) : x; };
-      auto stream = pool.map({.chunksize = chunksize, .item_timeout = 50ms * support::slowdown}, hang_at_seven,
+      auto stream = pool.map({.chunksize = chunksize, .item_timeout = 1s * support::slowdown}, hang_at_seven,
                              std::views::iota(0, 30));
       for (int i = 0; i < 30; ++i) {
         std::optional<int> value;
@@ -214,12 +214,13 @@ TEST_CASE("a map whose time is over throws once and is at its end") {
       cofork::run([&]() -> Task<> {
         ProcessPoolExecutor pool({.max_workers = 2, .grace = 5ms});
         const auto hang_at_two = [](int x) { return x == 2 ? never_end(0) : x; };
+        co_await pool.submit(square, 1);
         auto stream =
-            pool.map({.timeout = 60ms * support::slowdown, .ordered = ordered}, hang_at_two, std::views::iota(0, 3));
+            pool.map({.timeout = 1s * support::slowdown, .ordered = ordered}, hang_at_two, std::views::iota(0, 3));
         const std::optional<int> first = co_await stream.next();
         const std::optional<int> second = co_await stream.next();
         CHECK(first.value_or(9) + second.value_or(9) == 1);
-        if (look_late) co_await cofork::sleep(200ms * support::slowdown);
+        if (look_late) co_await cofork::sleep(1100ms * support::slowdown);
         bool timed_out = false;
         try {
           co_await stream.next();

@@ -193,10 +193,15 @@ TEST_CASE("a wait is not disturbed by signals") {
     action.sa_handler = [](int) {};
     ::sigaction(SIGALRM, &action, nullptr);
     const itimerval often = {{0, 2000}, {0, 2000}};
-    Process process([] { ::usleep(100000); });
+    OpenPipe go;
+    Process process([&] {
+      go.read(1);
+      ::usleep(20000);
+    });
     process.start();
     ::setitimer(ITIMER_REAL, &often, nullptr);
     support::require(!process.blocking_join(30ms), "still running");
+    go.write("x");
     support::require(process.blocking_join(), "ended");
     support::require(process.exitcode() == 0, "exitcode");
   });

@@ -179,10 +179,12 @@ TEST_CASE("a stream from a thread that is dropped ends its coroutine", "[threads
     const int after = co_await pool.submit(square, 2);
     CHECK(after == 4);
     CHECK(ended == 1);
-    {
-      Future<void> busy = pool.submit([] { pause_for(5ms); });
-      auto never_begun = pool.submit(forever);
-    }
+    std::atomic<bool> dropped = false;
+    Future<void> busy = pool.submit([&] {
+      while (!dropped) pause_for(1ms);
+    });
+    { auto never_begun = pool.submit(forever); }
+    dropped = true;
     co_await pool.shutdown();
     CHECK(begun == 1);
     CHECK_THROWS_AS(pool.submit(forever), cofork::InvalidStateError);
@@ -196,7 +198,7 @@ TEST_CASE("a stream from a thread ends with its pool or at its timeout", "[threa
       co_await cofork::sleep(1h);
     };
     std::optional<ThreadPoolExecutor> pool(std::in_place, 1u);
-    auto late = pool->submit({.timeout = 10ms}, forever);
+    auto late = pool->submit({.timeout = 1s * support::slowdown}, forever);
     const auto first = co_await late.next();
     CHECK(*first == 1);
     CHECK_THROWS_AS(co_await late.next(), cofork::TimeoutError);

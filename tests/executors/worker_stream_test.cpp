@@ -167,7 +167,8 @@ TEST_CASE("a fast producer of large values leaves the memory of both processes f
         },
         1);
     for (int i = 0; i < 20; ++i) co_await stream.next();
-    const pid_t worker = pool.worker_pids().front();
+    const std::vector<pid_t> workers = co_await workers_of(pool, 1);
+    const pid_t worker = workers.front();
     const std::size_t here = resident(::getpid()), there = resident(worker);
     int furthest = 0;
     for (int i = 20; i < 400; ++i) {

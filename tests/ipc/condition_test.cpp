@@ -2,6 +2,7 @@
 #include <cofork/ipc/condition.hpp>
 
 #include "ipc/sync_harness.hpp"
+#include "support/stop.hpp"
 
 using namespace sync_test;
 using cofork::ipc::Condition;
@@ -87,7 +88,7 @@ TEST_CASE("the notification of a killed waiter goes to another") {
   for (int i = 0; i < 2; ++i) processes.push_back(start([=] { wait_once(condition, sleeping, woken); }));
   REQUIRE(all_wait(condition, sleeping, 2));
   // One of them is stopped with a notification that it has not noticed, or neither is concerned.
-  for (Process& process : processes) process.send_signal(SIGSTOP);
+  for (Process& process : processes) support::stop(process.pid());
   condition.notify();
   processes[0].kill();
   processes[0].blocking_join();
@@ -103,7 +104,7 @@ TEST_CASE("a killed waiter passes its notification on without another") {
   const Count sleeping, woken;
   Process first = start([=] { wait_once(condition, sleeping, woken); });
   REQUIRE(all_wait(condition, sleeping, 1));
-  first.send_signal(SIGSTOP);
+  support::stop(first.pid());
   condition.notify();
   Process second = start([=] { wait_once(condition, sleeping, woken); });
   REQUIRE(all_wait(condition, sleeping, 2));
@@ -169,6 +170,8 @@ TEST_CASE("a cancelled wait for a condition waits for the lock, holds it again a
     co_await cofork::sleep(2ms);
     auto second = cofork::spawn(wait_once_more());
     co_await cofork::sleep(2ms);
+    // Both wait, and neither is about to look whether it was notified: it would be, and not be cancelled.
+    for (int turn = 0; turn < 3; ++turn) co_await cofork::yield_now();
     LockGuard guard = co_await condition.acquire();
     condition.notify();
     first.cancel();

@@ -433,6 +433,7 @@ TEST_CASE("an interrupting signal is of no concern") {
   REQUIRE(::setitimer(ITIMER_REAL, &often, nullptr) == 0);
   auto [a, b] = ipc::pipe<std::string>();
   Child child([b] {
+    static_cast<void>(b.blocking_recv());
     std::this_thread::sleep_for(50ms);
     b.blocking_send("late");
     std::this_thread::sleep_for(50ms);
@@ -440,6 +441,7 @@ TEST_CASE("an interrupting signal is of no concern") {
   });
   b.close();
   CHECK_FALSE(a.blocking_poll(20ms));
+  a.blocking_send("go on");
   CHECK(a.blocking_recv() == "late");
   for (int i = 0; i < 20; ++i) a.blocking_send(std::string(200000, 'x'));
   CHECK(child.wait() == 0);

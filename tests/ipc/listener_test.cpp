@@ -1,4 +1,5 @@
 #include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -107,11 +108,15 @@ TEST_CASE("addresses that are none are errors at once") {
   CHECK(error_of([] { ipc::blocking_connect<int>(socket_path()); }) == ENOENT);
   CHECK(error_of([] { ipc::Listener::bind("no such host.invalid", 0); }) != 0);
   CHECK(error_of([] { ipc::blocking_connect<int>("no such host.invalid", 1); }) != 0);
-  std::uint16_t free_port = 0;
-  {
-    ipc::Listener listener = ipc::Listener::bind("127.0.0.1", 0);
-    free_port = listener.port();
-  }
+  // Bound, so that nobody else listens there.
+  const ipc::Descriptor bound(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  REQUIRE(::bind(bound.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0);
+  REQUIRE(::getsockname(bound.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  const std::uint16_t free_port = ntohs(address.sin_port);
   CHECK(error_of([&] { ipc::blocking_connect<int>("127.0.0.1", free_port); }) == ECONNREFUSED);
   const auto main = [free_port]() -> Task<int> {
     try {
@@ -296,7 +301,17 @@ TEST_CASE("many silent peers make room for those who come after them") {
   ipc::Listener listener = ipc::Listener::bind({.authkey = "key"}, path);
   std::vector<ipc::Descriptor> silent;
   for (int i = 0; i < 300; ++i) silent.push_back(plain_socket_to(path));
-  std::jthread client([&] { ipc::blocking_connect<std::string>({.authkey = "key"}, path).blocking_send("here"); });
+  const auto start = std::chrono::steady_clock::now();
+  std::jthread client([&] {
+    for (bool served = false; !served;) {
+      try {
+        ipc::blocking_connect<std::string>({.authkey = "key"}, path).blocking_send("here");
+        served = true;
+      } catch (const AuthenticationError&) {
+        // The listener gives each peer before it some milliseconds, which on a busy machine may take too long.
+      }
+    }
+  });
   int failed = 0;
   std::optional<Text> server;
   while (!server) {
@@ -307,8 +322,8 @@ TEST_CASE("many silent peers make room for those who come after them") {
     }
   }
   CHECK(server->blocking_recv() == "here");
-  CHECK(failed >= 45);
-  CHECK(failed <= 50);
+  CHECK(failed >= 44);  // one less if the client is quicker than its listener
+  if (std::chrono::steady_clock::now() - start < 9s) CHECK(failed <= 50);  // later their own time is over
 }
 
 TEST_CASE("a peer that takes too long costs one accept", "[limit:90]") {
@@ -444,7 +459,7 @@ TEST_CASE("senders of long messages over a stream take turns, cancelled or not")
       for (int i = 0; i < 5; ++i) {
         auto sending = to.send(std::string(3 << 20, letter));
         try {
-          co_await wait_for(std::move(sending), i % 2 == 0 ? 1ms : 1000ms);
+          co_await wait_for(std::move(sending), i % 2 == 0 ? 1ms : 30'000ms);
           ++sent;
         } catch (const TimeoutError&) {
         }

@@ -119,10 +119,10 @@ TEST_CASE("consumers that are killed take no more with them than what they had",
       victim.blocking_join();
     }
     *stop = true;
-    REQUIRE(producer.blocking_join(30s));
+    REQUIRE(producer.blocking_join(60s));
     CHECK(producer.exitcode() == 0);
     queue.blocking_put(-1, 10s);
-    REQUIRE(survivors.back().blocking_join(30s));
+    REQUIRE(survivors.back().blocking_join(60s));
     CHECK(survivors.back().exitcode() == 0);
     CHECK(queue.empty());
     const auto end = got->begin() + *put;

@@ -14,6 +14,7 @@
 
 #include "executors/process_harness.hpp"
 #include "support/catch.hpp"
+#include "support/forked.hpp"
 #include "support/sanitizers.hpp"
 
 using namespace process_test;
@@ -146,6 +147,7 @@ TEST_CASE("a bounded queue never holds more than it should") {
       for (int i = 0; i < 2000; ++i) queue.blocking_put(i);
     });
   start_all(producers);
+  CHECK(support::eventually([&] { return queue.full(); }));
   std::size_t most = 0;
   for (int i = 0; i < 6000; ++i) {
     most = std::max(most, queue.qsize());

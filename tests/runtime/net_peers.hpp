@@ -120,15 +120,22 @@ struct Listening {
   std::uint16_t port;
 };
 
-/// The kernel accepts for it as long as its queue has room.
-inline Listening listen_at_loopback(int backlog = 16) {
+/// Nobody listens there, and nobody else can: who connects is refused.
+inline Listening bind_to_loopback() {
   Peer peer(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address = loopback(0);
   socklen_t size = sizeof address;
-  if (::bind(peer.get(), reinterpret_cast<const sockaddr*>(&address), size) < 0 || ::listen(peer.get(), backlog) < 0 ||
+  if (::bind(peer.get(), reinterpret_cast<const sockaddr*>(&address), size) < 0 ||
       ::getsockname(peer.get(), reinterpret_cast<sockaddr*>(&address), &size) < 0)
-    fail("listen");
+    fail("bind");
   return {std::move(peer), ntohs(address.sin_port)};
+}
+
+/// The kernel accepts for it as long as its queue has room.
+inline Listening listen_at_loopback(int backlog = 16) {
+  Listening listening = bind_to_loopback();
+  if (::listen(listening.socket.get(), backlog) < 0) fail("listen");
+  return listening;
 }
 
 /// The code of the `std::system_error` that awaiting throws; 0 if none.

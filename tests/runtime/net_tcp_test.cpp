@@ -111,9 +111,8 @@ TEST_CASE("a stream connects to a server that is not ours, by address and by nam
 }
 
 TEST_CASE("a refused connection says who refused it") {
-  std::uint16_t port;
-  { port = support::listen_at_loopback().port; }
-  run([port]() -> Task<> {
+  const support::Listening nobody = support::bind_to_loopback();
+  run([port = nobody.port]() -> Task<> {
     std::string what;
     try {
       co_await connect_and_drop(port);

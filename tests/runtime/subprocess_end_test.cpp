@@ -40,7 +40,7 @@ Task<pid_t> grandchild_of(Subprocess& program) {
 constexpr const char* with_grandchild = "sleep 1000 & echo $!; wait";
 
 bool has_ended(pid_t pid) {
-  return support::eventually([pid] { return !support::is_running(pid); }, 5s);
+  return support::eventually([pid] { return !support::is_running(pid); });
 }
 
 }  // namespace
@@ -93,7 +93,7 @@ TEST_CASE("a cancelled coroutine that starts to wait ends the program too") {
 TEST_CASE("an end that came before the cancellation is delivered") {
   run([]() -> Task<> {
     Subprocess program = Subprocess::start({"true"}, quiet);
-    REQUIRE(support::eventually([&] { return program.exitcode().has_value(); }, 5s));
+    REQUIRE(support::eventually([&] { return program.exitcode().has_value(); }));
     const auto wait = [&]() -> Task<int> { return program.wait(); };
     Future<int> waiting = spawn(wait());
     co_await support::turns(1);
@@ -145,7 +145,7 @@ TEST_CASE("a coroutine that is destroyed while it waits takes the program along"
       co_await support::turns(1);
       started->destroy();
       CHECK(has_ended(grandchild));
-      CHECK(support::eventually([&] { return program.exitcode() == -SIGKILL; }, 5s));
+      CHECK(support::eventually([&] { return program.exitcode() == -SIGKILL; }));
     }
   });
 }
@@ -228,7 +228,7 @@ TEST_CASE("no program survives the SIGKILL of the one that started it") {
 TEST_CASE("a program ends with the thread that started it") {
   std::optional<Subprocess> program;
   std::thread([&] { program.emplace(Subprocess::start({"sleep", "1000"}, quiet)); }).join();
-  CHECK(support::eventually([&] { return program->exitcode() == -SIGKILL; }, 5s));
+  CHECK(support::eventually([&] { return program->exitcode() == -SIGKILL; }));
 }
 
 TEST_CASE("programs are started from several threads at once", "[threads]") {

@@ -271,7 +271,7 @@ TEST_CASE("that a program does not read its input is no error of communicate") {
 
 TEST_CASE("communicate reads until the last one who has the pipe closes it") {
   run([]() -> Task<> {
-    Subprocess program = shell("(sleep 0.1; echo later) & echo first");
+    Subprocess program = shell("echo first; (sleep 0.1; echo later) &");
     const SubprocessOutput output = co_await program.communicate();
     CHECK(output.exitcode == 0);
     CHECK(output.out == "first\nlater\n");

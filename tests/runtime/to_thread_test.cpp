@@ -6,6 +6,7 @@
 #include <cofork/runtime/spawn.hpp>
 #include <cofork/runtime/wait_for.hpp>
 #include <condition_variable>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -53,16 +54,11 @@ class Gate {
 
 /// Every thread of the pool waits at the gate when this has been awaited.
 Task<std::vector<Future<void>>> fill_pool(Gate& gate) {
+  const char* const said = std::getenv("UV_THREADPOOL_SIZE");
+  const int threads = said ? std::atoi(said) : 4;
   std::vector<Future<void>> filling;
-  int arrived = -1;
-  // As many as the pool has threads: until no further one arrives.
-  while (gate.arrived() != arrived) {
-    arrived = gate.arrived();
-    filling.push_back(to_thread([&gate] { gate.pass(); }));
-    for (int i = 0; i < 50 && gate.arrived() == arrived; ++i) co_await sleep(1ms);
-  }
-  filling.back().cancel();
-  filling.pop_back();
+  for (int i = 0; i < threads; ++i) filling.push_back(to_thread([&gate] { gate.pass(); }));
+  while (gate.arrived() < threads) co_await sleep(1ms);
   co_return filling;
 }
 

@@ -110,6 +110,7 @@ ChildOutcome in_child(const std::function<void()>& body, std::chrono::millisecon
     const pid_t parent = getpid();
     outcome.pid = static_cast<pid_t>(checked(fork(), "fork"));
     if (outcome.pid == 0) run_child(body, parent, input);
+    ::setpgid(outcome.pid, outcome.pid);  // as the child does itself: the group is there whoever comes first
   }
   const Descriptor process(static_cast<int>(checked(syscall(SYS_pidfd_open, outcome.pid, 0), "pidfd_open")));
   follow(outcome, process, output, deadline);
