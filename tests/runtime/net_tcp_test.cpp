@@ -1,5 +1,4 @@
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 
 #include <cofork/runtime/resolve.hpp>
 #include <cofork/runtime/run.hpp>
@@ -50,24 +49,6 @@ int option(int socket, int level, int name) {
   socklen_t size = sizeof value;
   return ::getsockopt(socket, level, name, &value, &size) == 0 ? value : -1;
 }
-
-/// Lets the process have only so many descriptors more than it has.
-class FewDescriptors {
- public:
-  explicit FewDescriptors(unsigned more) {
-    if (::getrlimit(RLIMIT_NOFILE, &before_) < 0) support::fail("getrlimit");
-    const int next = ::dup(0);
-    ::close(next);
-    const rlimit now = {static_cast<rlim_t>(next) + more, before_.rlim_max};
-    if (::setrlimit(RLIMIT_NOFILE, &now) < 0) support::fail("setrlimit");
-  }
-  FewDescriptors(const FewDescriptors&) = delete;
-  FewDescriptors& operator=(const FewDescriptors&) = delete;
-  ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_ = {};
-};
 
 }  // namespace
 
@@ -240,7 +221,7 @@ TEST_CASE("without a free descriptor accept reports it, does not spin, and gets 
     co_await sleep(0ns);
     const support::Peer peer = support::connect_to(listener.port());
     {
-      const FewDescriptors few(0);
+      const support::FewDescriptors few(0);
       const auto begin = std::chrono::steady_clock::now();
       int errors = 0;
       while (std::chrono::steady_clock::now() - begin < 100ms) {
