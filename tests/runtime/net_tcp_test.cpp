@@ -274,31 +274,6 @@ TEST_CASE("a connection that is gone before it is accepted does not disturb the 
   });
 }
 
-TEST_CASE("ten thousand connections are opened and closed") {
-  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
-  constexpr int connections = 10000;
-  std::thread clients([port = listener.port()] {
-    for (int i = 0; i < connections; ++i) {
-      support::Peer peer = support::connect_to(port);
-      peer.write("x");
-      if (peer.read(1) != "x") break;
-      peer.reset();  // leaves no port in TIME_WAIT
-    }
-  });
-  int served = 0;
-  run([&]() -> Task<> {
-    for (; served < connections; ++served) {
-      TcpStream stream = co_await listener.accept();
-      std::array<std::byte, 1> one;
-      const std::size_t count = co_await stream.read_some(one);
-      if (count != 1) co_return;
-      co_await stream.write(std::span<const std::byte>(one));
-    }
-  });
-  clients.join();
-  CHECK(served == connections);
-}
-
 TEST_CASE("IPv6 where there is some") {
   std::optional<TcpListener> listener;
   try {
