@@ -1,5 +1,6 @@
 #include <netinet/tcp.h>
 
+#include <atomic>
 #include <cofork/runtime/resolve.hpp>
 #include <cofork/runtime/run.hpp>
 #include <cofork/runtime/spawn.hpp>
@@ -43,6 +44,8 @@ Task<> connect_and_drop(std::uint16_t port, std::string host = "127.0.0.1") {
   static_cast<void>(co_await TcpStream::connect(std::move(host), port));
 }
 Task<> resolve_and_drop(std::string host) { static_cast<void>(co_await resolve(std::move(host))); }
+
+Task<> write_text(TcpStream& stream, std::string_view text) { co_await stream.write(text); }
 
 int option(int socket, int level, int name) {
   int value = -1;
@@ -249,6 +252,64 @@ TEST_CASE("a connection that the peer resets is ECONNRESET for a reader, and EPI
     error = co_await support::error_of(stream.write("x"));
     CHECK((error == EPIPE || error == ECONNRESET));
   });
+}
+
+TEST_CASE("a half-closed connection goes on in the other direction, whoever closed first") {
+  const bool ours_first = GENERATE(false, true);
+  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
+  run([&]() -> Task<> {
+    const support::Peer peer = support::connect_to(listener.port());
+    TcpStream stream = co_await listener.accept();
+    if (ours_first) {
+      co_await stream.write("question");
+      co_await stream.shutdown_write();
+      CHECK(peer.read(100) == "question");
+      peer.write("answer\n");
+      const auto line = co_await stream.read_line();
+      CHECK(line == "answer");
+      peer.shutdown_write();
+    } else {
+      peer.write("question\n");
+      peer.shutdown_write();
+      const auto line = co_await stream.read_line();
+      CHECK(line == "question");
+      const auto end = co_await stream.read_line();
+      CHECK(!end);
+      co_await stream.write("answer");
+      CHECK(peer.read(6) == "answer");
+    }
+    const auto end = co_await stream.read_line();
+    CHECK(!end);
+  });
+}
+
+TEST_CASE("a peer that reads slowly makes the writer wait, and gets everything") {
+  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
+  std::string much(30'000'000, '\0');
+  for (std::size_t i = 0; i < much.size(); ++i) much[i] = static_cast<char>(i * 7 % 251);
+  std::string got;
+  std::atomic<bool> may_read = false;
+  std::thread reader([&, port = listener.port()] {
+    const support::Peer peer = support::connect_to(port);
+    may_read.wait(false);
+    while (true) {
+      const std::string part = peer.read(1'000'003);
+      got += part;
+      if (part.size() < 1'000'003) break;
+    }
+  });
+  run([&]() -> Task<> {
+    TcpStream stream = co_await listener.accept();
+    Future<void> writer = spawn(write_text(stream, much));
+    for (int i = 0; i < 20; ++i) co_await sleep(1ms);
+    CHECK(!writer.done());
+    may_read = true;
+    may_read.notify_one();
+    co_await writer;
+    stream.close();
+  });
+  reader.join();
+  CHECK((got == much));
 }
 
 TEST_CASE("a connection that is gone before it is accepted does not disturb the next one") {
