@@ -54,10 +54,6 @@ SocketPtr listen_unix(const std::string& path, const ListenOptions& options);
 /// Takes a descriptor that listens already.
 SocketPtr adopt_listener(int descriptor);
 
-/// Throws std::system_error. Cancelling ends the attempt.
-Task<StreamPtr> connect_tcp_stream(std::string host, std::uint16_t port);
-Task<StreamPtr> connect_unix_stream(std::string path);
-
 /// "@name" is the name "\0name" of Linux's abstract namespace.
 std::string unix_path(std::string path);
 

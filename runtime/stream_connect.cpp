@@ -3,8 +3,10 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cofork/runtime/accept.hpp>
+#include <cofork/runtime/happy_eyeballs.hpp>
 #include <cofork/runtime/lookup.hpp>
+#include <cofork/runtime/sleep.hpp>
+#include <cofork/runtime/stream_connect.hpp>
 #include <system_error>
 #include <vector>
 
@@ -38,7 +40,8 @@ class [[nodiscard("co_await it")]] Connecting final : public IoOperation {
   bool over_ = false;
 };
 
-/// Null if the queue of a Unix listener is full.
+}  // namespace
+
 Task<StreamPtr> connect_once(const SocketAddress& address, const std::string& name) {
   const StreamPtr stream = make_intrusive<StreamState>(stream_socket_for(address), name, StreamState::Kind::socket);
   int error = ::connect(stream->descriptor(), address.get(), address.size) < 0 ? errno : 0;
@@ -56,20 +59,11 @@ Task<StreamPtr> connect_once(const SocketAddress& address, const std::string& na
   co_return stream;
 }
 
-}  // namespace
-
 Task<StreamPtr> connect_tcp_stream(std::string host, std::uint16_t port) {
   const std::string name = host + ':' + std::to_string(port);
   const std::vector<SocketAddress> addresses = co_await Lookup(host, port, SOCK_STREAM);
-  for (std::size_t i = 0; i < addresses.size(); ++i) {
-    try {
-      StreamPtr stream = co_await connect_once(addresses[i], name);
-      co_return stream;
-    } catch (const std::system_error&) {
-      if (i + 1 == addresses.size()) throw;
-    }
-  }
-  throw std::system_error(EHOSTUNREACH, std::generic_category(), "connect to " + name);
+  StreamPtr stream = co_await connect_to_first(interleaved(addresses), name);
+  co_return stream;
 }
 
 Task<StreamPtr> connect_unix_stream(std::string path) {

@@ -2,6 +2,7 @@
 #include <netinet/tcp.h>
 
 #include <cerrno>
+#include <cofork/runtime/stream_connect.hpp>
 #include <cofork/runtime/tcp.hpp>
 #include <system_error>
 

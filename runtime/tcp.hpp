@@ -20,9 +20,12 @@ struct Endpoint {
 /// `set_nodelay(false)`.
 class TcpStream : public ByteStream {
  public:
-  /// Connects to `host`, a name or an address, at `port`: names are looked up on libuv's thread pool, and their
-  /// addresses are tried one after the other; the last one's error is thrown. std::system_error, ECONNREFUSED for one,
-  /// and EHOSTUNREACH for a name that is not known. Cancelling ends it at once.
+  /// Connects to `host`, a name or an address, at `port`. Names are looked up on libuv's thread pool. Their addresses
+  /// are tried as RFC 8305 says ("happy eyeballs"; `asyncio.open_connection` with `happy_eyeballs_delay=0.25` and
+  /// `interleave=1`): of both families in turn, the next one as soon as the one before has failed or has not answered
+  /// for 250 ms; the first connection is taken, and the other attempts are given up. std::system_error when none
+  /// answers: ECONNREFUSED for one, with what each address said, and EHOSTUNREACH for a name that is not known.
+  /// Cancelling ends it at once.
   static Task<TcpStream> connect(std::string host, std::uint16_t port);
 
   /// Over a connected socket, which becomes the stream's.

@@ -1,3 +1,4 @@
+#include <cofork/runtime/stream_connect.hpp>
 #include <cofork/runtime/unix_socket.hpp>
 
 namespace cofork {

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include <cerrno>
 #include <cofork/runtime/byte_stream.hpp>
 #include <cstdint>
+#include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -136,6 +139,36 @@ inline Listening listen_at_loopback(int backlog = 16) {
   Listening listening = bind_to_loopback();
   if (::listen(listening.socket.get(), backlog) < 0) fail("listen");
   return listening;
+}
+
+/// Lets the process have only so many descriptors more than it has.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(unsigned more) {
+    if (::getrlimit(RLIMIT_NOFILE, &before_) < 0) fail("getrlimit");
+    const int next = ::dup(0);
+    ::close(next);
+    const rlimit now = {static_cast<rlim_t>(next) + more, before_.rlim_max};
+    if (::setrlimit(RLIMIT_NOFILE, &now) < 0) fail("setrlimit");
+  }
+  FewDescriptors(const FewDescriptors&) = delete;
+  FewDescriptors& operator=(const FewDescriptors&) = delete;
+  ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_ = {};
+};
+
+/// The sockets that this process has.
+inline std::set<int> open_sockets() {
+  std::set<int> sockets;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int descriptor = std::stoi(entry.path().filename());
+    int type;
+    socklen_t size = sizeof type;
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) == 0) sockets.insert(descriptor);
+  }
+  return sockets;
 }
 
 /// The code of the `std::system_error` that awaiting throws; 0 if none.

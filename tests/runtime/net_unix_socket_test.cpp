@@ -92,3 +92,21 @@ TEST_CASE("connecting to a Unix listener whose queue is full waits for room") {
     co_await second;
   });
 }
+
+TEST_CASE("a Unix peer that is gone with something unread is ECONNRESET for a reader, and EPIPE for a writer") {
+  const std::string path = (std::filesystem::temp_directory_path() / "s").string();
+  UnixListener listener = UnixListener::bind(path);
+  run([&]() -> Task<> {
+    support::Peer peer = connect_unix(path, false);
+    UnixStream stream = co_await listener.accept();
+    co_await stream.write("unread");
+    const auto read = [](UnixStream& from) -> Task<> { static_cast<void>(co_await from.read_line()); };
+    Future<void> reader = spawn(read(stream));
+    co_await turns(2);
+    peer.close();
+    int error = co_await support::error_of(std::move(reader));
+    CHECK(error == ECONNRESET);
+    error = co_await support::error_of(stream.write("x"));
+    CHECK(error == EPIPE);
+  });
+}
