@@ -7,3 +7,15 @@ function(cofork_own_target target)
     target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
   endif()
 endfunction()
+
+# Others' headers that most sources include, read once for a target of many sources: a tenth to a half of what compiling
+# them takes. None of cofork's own, so that a change in one compiles only what includes it. Sources have to compile
+# without, too, which hides no missing #include: so they do unless COFORK_PRECOMPILE_HEADERS is ON.
+function(cofork_precompile_headers target)
+  if(COFORK_PRECOMPILE_HEADERS)
+    target_precompile_headers(
+      ${target} PRIVATE <algorithm> <array> <atomic> <chrono> <coroutine> <deque> <exception> <filesystem> <functional>
+      <map> <memory> <mutex> <optional> <ranges> <span> <stdexcept> <string> <system_error> <thread> <tuple>
+      <unordered_map> <variant> <vector> <fmt/format.h> <uv.h> ${ARGN})
+  endif()
+endfunction()
