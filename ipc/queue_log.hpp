@@ -104,6 +104,9 @@ class QueueLog {
   void set_kind_and_size(LogPosition at, std::uint64_t kind_and_size) {
     store(memory(at.region()) + at.offset(), kind_and_size);
   }
+  /// Before a record of so many bytes is written: fetches the cache lines behind its first one, and as many again for
+  /// the next one, all at once. The core that reads the log has them, and stores would wait for one after the other.
+  void expect_writing(LogPosition at, std::size_t size) const noexcept;
   /// The bytes of the record at `at`, from its `first` on, a multiple of 8.
   void write_bytes(LogPosition at, std::size_t first, std::span<const std::byte> bytes) {
     std::byte* const ring = memory(at.region());

@@ -208,6 +208,7 @@ QueuePut QueueState::try_put(QueueItem& item) {
     const std::size_t size = item.packet ? sizeof(PacketId) : item.bytes.size() + item.more.size();
     if (size > LogRecord::largest) throw std::length_error("message too large");
     const std::uint64_t units = LogRecord::units(size);
+    log_.expect_writing(at, size);
     // With one more, for what comes next.
     if (!has_room(at, units + 1)) [[unlikely]]
       at = make_room(at, units + 1, ordinal);

@@ -88,12 +88,12 @@ bool QueueState::read_message(LogPosition at, const LogRecord& record, LogPositi
     if (!possible) throw DecodeError("malformed queue: a message longer than what is there");
   }
   const auto length = static_cast<std::size_t>(size);
-  std::byte* to = taken.small;
   taken.decoded = false;
+  if (taken.decode)
+    if (const std::byte* const message = log_.bytes_in_place(at, length))
+      return decode_in_place(at, {message, length}, taken);
+  std::byte* to = taken.small;
   if (length > sizeof taken.small) {
-    if (taken.decode)
-      if (const std::byte* const message = log_.bytes_in_place(at, length))
-        return decode_in_place(at, {message, length}, taken);
     if (taken.large.capacity() < length + sizeof(std::uint64_t))
       taken.large = MessageBlock(std::max(length + sizeof(std::uint64_t), smallest_block));
     to = taken.large.data();
