@@ -39,7 +39,7 @@ template <class T>
 QueueTake take_now(QueueState& queue, std::optional<T>& to) {
   static_assert(!ipc::is_view_v<T>, "a view would outlive the message that it is decoded from: put what owns");
   QueueTaken taken;
-  if constexpr ((is_block<T> || is_copied_whole<T>) && QueueLog::copies_blocks) {
+  if constexpr ((is_block<T> || is_copied_whole<T>)&&QueueLog::copies_blocks) {
     taken.decode = &decode_message<T>;
     taken.value = &to;
   }

@@ -47,7 +47,8 @@ void QueueLog::expect_writing(LogPosition at, std::size_t size) const noexcept {
   // Beyond the end of the ring it is a hint that is not taken.
   const auto begin = reinterpret_cast<std::uintptr_t>(known) + at.offset();
   const std::size_t length = std::min(2 * (sizeof(LogRecord) + size), most);
-  for (std::size_t i = line; i < line + length; i += line) __builtin_prefetch(reinterpret_cast<const void*>(begin + i), 1);
+  for (std::size_t i = line; i < line + length; i += line)
+    __builtin_prefetch(reinterpret_cast<const void*>(begin + i), 1);
 }
 
 void QueueLog::provide(unsigned region) {
