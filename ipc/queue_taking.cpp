@@ -56,8 +56,8 @@ QueueTake QueueState::take_any(QueueTaken& taken) {
       received = receive_packet(at, taken);
     } else if (record.kind() == LogRecord::jump && record.size() >= LogPosition::first_region &&
                record.size() <= LogPosition::last_region) {
-      if (move_head(at, LogPosition(static_cast<unsigned>(record.size()), at.number() + 1)) &&
-          at.region() >= first_large_region && !joinable_)
+      const LogPosition to = at.jump_to(static_cast<unsigned>(record.size()));
+      if (move_head(at, to) && at.region() >= first_large_region && at.region() != to.region() && !joinable_)
         give_back();
       continue;
     } else {
