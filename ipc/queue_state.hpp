@@ -130,8 +130,9 @@ class QueueState final : public Monitor {
  private:
   /// Regions from this one on, of 64 MiB, are given back as soon as they are empty: fresh pages cost more than copying.
   static constexpr unsigned first_large_region = 26;
-  /// After so many bytes in the log it is worth a look whether its beginning can be used again.
-  static constexpr std::size_t stride = 256 * 1024;
+  /// After so many bytes in the log it is worth a look whether its beginning can be used again. What was read sooner
+  /// before may still be in the cache of the core that read it, from where it is slow to fetch for writing.
+  static constexpr std::size_t stride = 1 << 20;
 
   QueueMemory& memory() const noexcept { return state<QueueMemory>(); }
   LogPosition tail() const noexcept { return LogPosition(memory().tail.load(std::memory_order_acquire)); }
