@@ -46,7 +46,7 @@ class Queue : public detail::QueueHandle {
     return detail::queue_put<T>(queue(), std::move(value), timeout);
   }
   /// The same without waiting.
-  void put_nowait(T value) const {
+  void put_nowait(const T& value) const {
     const detail::QueuePut result = detail::put_now(queue_here(), value);
     if (result == detail::QueuePut::full) detail::throw_queue_full();
     if (result == detail::QueuePut::shut) detail::throw_queue_shut();
@@ -74,15 +74,13 @@ class Queue : public detail::QueueHandle {
   Task<std::optional<T>> next() const { return detail::queue_next<T>(queue()); }
 
   /// `put` and `get` without a loop, for plain threads. std::logic_error on a running loop's thread.
-  void blocking_put(T value, std::optional<std::chrono::nanoseconds> timeout = std::nullopt) const {
+  void blocking_put(const T& value, std::optional<std::chrono::nanoseconds> timeout = std::nullopt) const {
     detail::require_no_loop("blocking_put");
-    const detail::QueuePtr state = queue();
-    detail::blocking_queue_put(*state, value, timeout);
+    detail::blocking_queue_put(queue_here(), value, timeout);
   }
   T blocking_get(std::optional<std::chrono::nanoseconds> timeout = std::nullopt) const {
     detail::require_no_loop("blocking_get");
-    const detail::QueuePtr state = queue();
-    return detail::blocking_queue_get<T>(*state, timeout);
+    return detail::blocking_queue_get<T>(queue_here(), timeout);
   }
 
   /// Exact at some instant during the call; others may put and get right after it.

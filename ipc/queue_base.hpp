@@ -39,7 +39,7 @@ template <class T>
 QueueTake take_now(QueueState& queue, std::optional<T>& to) {
   static_assert(!ipc::is_view_v<T>, "a view would outlive the message that it is decoded from: put what owns");
   QueueTaken taken;
-  if constexpr (is_block<T> && QueueLog::copies_blocks) {
+  if constexpr ((is_block<T> || is_copied_whole<T>)&&QueueLog::copies_blocks) {
     taken.decode = &decode_message<T>;
     taken.value = &to;
   }
@@ -53,9 +53,7 @@ QueueTake take_now(QueueState& queue, std::optional<T>& to) {
   } else if (taken.decoded) {
     if (taken.error) std::rethrow_exception(taken.error);
   } else {
-    ipc::Reader reader(taken.bytes);
-    to.emplace(ipc::decode<T>(reader));
-    reader.finish();
+    decode_message<T>(&to, taken.bytes);
   }
   return result;
 }
@@ -119,6 +117,7 @@ template <class T>
 void blocking_queue_put(QueueState& queue, const T& value, Timeout timeout) {
   QueuePut result = put_now(queue, value);
   if (result == QueuePut::full) {
+    const QueuePtr kept(&queue);
     WaitingItem<T> item(queue, value);
     const auto attempt = [&] {
       result = queue.try_put(*item);
@@ -134,6 +133,7 @@ T blocking_queue_get(QueueState& queue, Timeout timeout) {
   std::optional<T> value;
   QueueTake result = take_now(queue, value);
   if (result == QueueTake::empty) {
+    const QueuePtr kept(&queue);
     const auto attempt = [&] {
       result = take_now(queue, value);
       return result != QueueTake::empty;

@@ -35,6 +35,11 @@ class LogPosition {
     return static_cast<std::size_t>(number() * unit & ((std::uint64_t{1} << region()) - 1));
   }
   LogPosition plus(std::uint64_t units) const noexcept { return LogPosition(word_ + units); }
+  /// Where the log goes on behind a jump at this place.
+  LogPosition jump_to(unsigned to) const noexcept {
+    const std::uint64_t size = (std::uint64_t{1} << to) / unit;
+    return LogPosition(to, to == region() ? (number() | (size - 1)) + 1 : number() + 1);
+  }
   friend bool operator==(LogPosition, LogPosition) = default;
 
  private:
@@ -47,7 +52,7 @@ struct LogRecord {
   enum Kind : std::uint16_t {
     message = 1,  ///< `size` bytes follow
     ticket = 2,   ///< the message is a packet in the queue's socket; a `PacketId` follows
-    jump = 3,     ///< the log goes on in the region `size`
+    jump = 3,     ///< the log goes on in the region `size`; if it is this one, at its beginning
   };
   static constexpr unsigned size_bits = 48;
   static constexpr std::uint64_t largest = (std::uint64_t{1} << size_bits) - 1;
@@ -104,6 +109,9 @@ class QueueLog {
   void set_kind_and_size(LogPosition at, std::uint64_t kind_and_size) {
     store(memory(at.region()) + at.offset(), kind_and_size);
   }
+  /// Before a record of so many bytes is written: fetches the cache lines behind its first one, and as many again for
+  /// the next one, all at once. The core that reads the log has them, and stores would wait for one after the other.
+  void expect_writing(LogPosition at, std::size_t size) const noexcept;
   /// The bytes of the record at `at`, from its `first` on, a multiple of 8.
   void write_bytes(LogPosition at, std::size_t first, std::span<const std::byte> bytes) {
     std::byte* const ring = memory(at.region());

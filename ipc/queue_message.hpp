@@ -115,7 +115,12 @@ class WaitingItem<T> : public BlockItem<T> {
 template <class T>
 void decode_message(void* value, std::span<const std::byte> message) {
   ipc::Reader reader(message);
-  static_cast<std::optional<T>*>(value)->emplace(ipc::decode<T>(reader));
+  auto& to = *static_cast<std::optional<T>*>(value);
+  if constexpr (decodes_in_place<T>) {
+    to.emplace(Decoding<T>{reader});
+  } else {
+    to.emplace(ipc::decode<T>(reader));
+  }
   reader.finish();
 }
 

@@ -146,7 +146,7 @@ void QueueState::pass_jumps() {
     if (at.number() >= tail().number()) return;
     const LogRecord record = log_.read(at);
     if (record.kind() != LogRecord::jump || record.size() > LogPosition::last_region) return;
-    move_head(at, LogPosition(static_cast<unsigned>(record.size()), at.number() + 1));
+    move_head(at, at.jump_to(static_cast<unsigned>(record.size())));
   }
 }
 
@@ -164,10 +164,12 @@ void QueueState::see_head() {
 }
 
 LogPosition QueueState::jump(LogPosition at, unsigned region, std::uint64_t ordinal) {
-  const LogPosition to(region, at.number() + 1);
-  log_.provide(region);
-  set(memory().touched, get(memory().touched) | bit_of(region));
-  set(memory().entry[region], to.number());
+  const LogPosition to = at.jump_to(region);
+  if (region != at.region()) {
+    log_.provide(region);
+    set(memory().touched, get(memory().touched) | bit_of(region));
+    set(memory().entry[region], to.number());
+  }
   log_.set_ordinal(to, ordinal);
   log_.set_kind_and_size(at, LogRecord::pack(LogRecord::jump, region));
   memory().tail.store(to.word(), std::memory_order_release);
@@ -176,11 +178,18 @@ LogPosition QueueState::jump(LogPosition at, unsigned region, std::uint64_t ordi
 
 LogPosition QueueState::make_room(LogPosition at, std::uint64_t units, std::uint64_t ordinal) {
   see_head();
-  if (has_room(at, units)) return at;
+  if (has_room(at, units)) return beginning_is_better(at, units) ? jump(at, at.region(), ordinal) : at;
   // Larger ones are free: regions from the head's to the tail's follow each other in rising order, and the log returns
   // to the first one only when it is empty.
   const auto large_enough = static_cast<unsigned>(std::bit_width(units * LogPosition::unit - 1));
   return jump(at, std::max(at.region() + 1, large_enough), ordinal);
+}
+
+bool QueueState::beginning_is_better(LogPosition at, std::uint64_t units) const noexcept {
+  const LogPosition head(get(memory().head_seen));
+  if (head.region() != at.region() || head.offset() > at.offset()) return false;
+  const std::uint64_t used = at.number() - head.number();
+  return head.offset() / LogPosition::unit >= used + units;
 }
 
 bool QueueState::send(QueueItem& item, PacketId& id) {
@@ -208,8 +217,9 @@ QueuePut QueueState::try_put(QueueItem& item) {
     const std::size_t size = item.packet ? sizeof(PacketId) : item.bytes.size() + item.more.size();
     if (size > LogRecord::largest) throw std::length_error("message too large");
     const std::uint64_t units = LogRecord::units(size);
+    log_.expect_writing(at, size);
     // With one more, for what comes next.
-    if (!has_room(at, units + 1)) [[unlikely]]
+    if (!has_room(at, units + 1) || at.offset() % stride + units * LogPosition::unit >= stride) [[unlikely]]
       at = make_room(at, units + 1, ordinal);
     if (item.packet) {
       PacketId id{at.number()};

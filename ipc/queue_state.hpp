@@ -83,6 +83,8 @@ enum class QueueTake { done, empty, shut };
 /// and what was copied may be anything. So whoever is killed when, a message is in the queue or it is not.
 ///
 /// When a region of the log is full, it goes on in a larger one; when that has run empty, in the first one again.
+/// Within a region it returns to the beginning as soon as there is room for twice what is in it: memory that was used
+/// lately is in the caches, and the rest of the region may have no pages yet.
 ///
 /// Descriptors cannot lie in memory: a message with some is a packet in a socket that all share, and the log has a
 /// ticket for it. Whoever finds a ticket takes the next packet. A ticket without one stands for a message whose
@@ -128,6 +130,9 @@ class QueueState final : public Monitor {
  private:
   /// Regions from this one on, of 64 MiB, are given back as soon as they are empty: fresh pages cost more than copying.
   static constexpr unsigned first_large_region = 26;
+  /// After so many bytes in the log it is worth a look whether its beginning can be used again. What was read sooner
+  /// before may still be in the cache of the core that read it, from where it is slow to fetch for writing.
+  static constexpr std::size_t stride = 1 << 20;
 
   QueueMemory& memory() const noexcept { return state<QueueMemory>(); }
   LogPosition tail() const noexcept { return LogPosition(memory().tail.load(std::memory_order_acquire)); }
@@ -141,6 +146,7 @@ class QueueState final : public Monitor {
   // Under the lock:
   bool has_room(LogPosition tail, std::uint64_t units) const noexcept;
   LogPosition make_room(LogPosition tail, std::uint64_t units, std::uint64_t ordinal);
+  bool beginning_is_better(LogPosition tail, std::uint64_t units) const noexcept;
   LogPosition jump(LogPosition tail, unsigned region, std::uint64_t ordinal);
   void pass_jumps();
   void see_head();

@@ -56,8 +56,8 @@ QueueTake QueueState::take_any(QueueTaken& taken) {
       received = receive_packet(at, taken);
     } else if (record.kind() == LogRecord::jump && record.size() >= LogPosition::first_region &&
                record.size() <= LogPosition::last_region) {
-      if (move_head(at, LogPosition(static_cast<unsigned>(record.size()), at.number() + 1)) &&
-          at.region() >= first_large_region && !joinable_)
+      const LogPosition to = at.jump_to(static_cast<unsigned>(record.size()));
+      if (move_head(at, to) && at.region() >= first_large_region && at.region() != to.region() && !joinable_)
         give_back();
       continue;
     } else {
@@ -88,12 +88,12 @@ bool QueueState::read_message(LogPosition at, const LogRecord& record, LogPositi
     if (!possible) throw DecodeError("malformed queue: a message longer than what is there");
   }
   const auto length = static_cast<std::size_t>(size);
-  std::byte* to = taken.small;
   taken.decoded = false;
+  if (taken.decode)
+    if (const std::byte* const message = log_.bytes_in_place(at, length))
+      return decode_in_place(at, {message, length}, taken);
+  std::byte* to = taken.small;
   if (length > sizeof taken.small) {
-    if (taken.decode)
-      if (const std::byte* const message = log_.bytes_in_place(at, length))
-        return decode_in_place(at, {message, length}, taken);
     if (taken.large.capacity() < length + sizeof(std::uint64_t))
       taken.large = MessageBlock(std::max(length + sizeof(std::uint64_t), smallest_block));
     to = taken.large.data();

@@ -24,15 +24,13 @@ class SimpleQueue : public detail::QueueHandle {
   Task<T> get() const { return detail::queue_get<T>(queue(), std::nullopt); }
 
   /// For plain threads. std::logic_error on a running loop's thread.
-  void blocking_put(T value) const {
+  void blocking_put(const T& value) const {
     detail::require_no_loop("blocking_put");
-    const detail::QueuePtr state = queue();
-    detail::blocking_queue_put(*state, value, std::nullopt);
+    detail::blocking_queue_put(queue_here(), value, std::nullopt);
   }
   T blocking_get() const {
     detail::require_no_loop("blocking_get");
-    const detail::QueuePtr state = queue();
-    return detail::blocking_queue_get<T>(*state, std::nullopt);
+    return detail::blocking_queue_get<T>(queue_here(), std::nullopt);
   }
 
   /// Exact at some instant during the call.

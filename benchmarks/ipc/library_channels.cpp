@@ -76,6 +76,7 @@ class LibraryQueue {
 
   struct Sender {
     Queue<T> queue;
+    void send(const Bytes& message) requires std::is_same_v<T, Bytes> { queue.blocking_put(message); }
     void send(std::span<const std::byte> message) { queue.blocking_put(message_of<T>(message)); }
     Task<> send_awaited(T message) { return queue.put(std::move(message)); }
   };
@@ -83,6 +84,7 @@ class LibraryQueue {
     Queue<T> queue;
     T message{};
     std::span<const std::byte> receive() {
+      if constexpr (std::is_same_v<T, Bytes>) message = T();
       message = queue.blocking_get();
       return bytes_of(message);
     }
@@ -105,6 +107,7 @@ class LibraryPipe {
   struct Sender {
     Connection<T> connection;
     T message{};
+    void send(const Bytes& bytes) requires std::is_same_v<T, Bytes> { connection.blocking_send(bytes); }
     void send(std::span<const std::byte> bytes) {
       if constexpr (std::is_same_v<T, Bytes>)
         message.assign(bytes.begin(), bytes.end());

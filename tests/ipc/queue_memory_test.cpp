@@ -52,3 +52,21 @@ TEST_CASE("the memory of a queue that was long is given back when it is empty") 
   grow_and_drain(Queue<std::vector<char>>());
   grow_and_drain(JoinableQueue<std::vector<char>>());
 }
+
+TEST_CASE("a queue with little in it uses little memory, whatever passed through it, and loses nothing on the way") {
+  const Queue<std::vector<char>> queue;
+  std::size_t put = 0, got = 0;
+  const auto put_one = [&] { queue.put_nowait(std::vector<char>(50'000 + put % 1000, static_cast<char>(put))), ++put; };
+  const auto get_one = [&] {
+    if (queue.get_nowait() != std::vector<char>(50'000 + got % 1000, static_cast<char>(got))) FAIL_CHECK("another one");
+    ++got;
+  };
+  for (int i = 0; i < 500; ++i) put_one();
+  const std::uint64_t before = memory_of_queues();
+  for (int i = 0; i < 497; ++i) get_one();
+  for (int i = 0; i < 2000; ++i) put_one(), get_one();
+  CHECK(memory_of_queues() < before + 2 * mib);
+  CHECK(queue.qsize() == 3);
+  for (int i = 0; i < 3; ++i) get_one();
+  CHECK(queue.empty());
+}
