@@ -17,7 +17,6 @@ constexpr double sent_ahead_below = 5e6;
 constexpr double window = 2e6;
 // Less than this, in nanoseconds, is not worth taking from a busy worker for an idle one.
 constexpr double worth_moving = 3e4;
-constexpr std::uint32_t most_items = 65536;
 }  // namespace
 
 PoolCore::PoolCore(const PoolOptions& options)
@@ -96,7 +95,7 @@ void PoolCore::ended(IntrusivePtr<Piece> piece) {
 bool PoolCore::send_next(PoolWorker& worker, QueueEntry& entry) {
   const IntrusivePtr<QueueEntry> alive(&entry);
   remove(entry);
-  std::uint32_t items = most_items;
+  std::uint32_t items = ipc::max_items;
   if (max_tasks_per_child_ != 0)
     items = static_cast<std::uint32_t>(std::min<std::uint64_t>(items, max_tasks_per_child_ - worker.tasks_sent));
   Filled filled;
@@ -133,8 +132,8 @@ void PoolCore::send(PoolWorker& worker, Filled filled) {
   piece.in_worker = &worker;
   if (observer_) observer_->sent(worker, piece, filled.items);
   const bool timed = piece.limits.timeout.count() != 0;
-  worker.in_flight.push_back({std::move(filled.piece), piece.in_frame, filled.items, 0, expected,
-                              timed ? Clock::now().time_since_epoch().count() : 0});
+  worker.in_flight.emplace_back(InFlight{std::move(filled.piece), piece.in_frame, filled.items, 0, expected,
+                                         timed ? Clock::now().time_since_epoch().count() : 0});
   worker.expected += expected * filled.items;
   if (piece.belongs_to_worker()) return watch_outstanding();
   lowest_priority_ = std::min(lowest_priority_, piece.limits.priority);

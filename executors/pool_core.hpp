@@ -160,7 +160,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   void worker_proven(PoolWorker& worker) noexcept;
   void start_failed(std::exception_ptr error);
   std::exception_ptr broken() const;
-  TaskUsage usage_of(PoolWorker& worker, const InFlight& frame, const ipc::ItemUsage& usage) const;
+  TaskUsage usage_of(const PoolWorker& worker, std::int64_t submitted_at, const ipc::ItemUsage& usage) const;
 
   // Results.
   bool drain(PoolWorker& worker);

@@ -17,6 +17,8 @@ constexpr unsigned most_quiet_naps = 20;
 constexpr std::chrono::seconds keep_warm{1};
 // Calls shorter than this, in nanoseconds, are expected back before sleeping would be worth its cost.
 constexpr double spin_below = 1e5;
+// What is done sooner than this, in nanoseconds, is back before the loop would be asleep, even if the two share a core.
+constexpr double spin_always_below = 5e3;
 // Someone who waits for results of a map is woken for each when they take longer than this, in nanoseconds.
 constexpr double wake_for_each_above = 2e5;
 }  // namespace
@@ -56,6 +58,8 @@ void PoolCore::complete_ended() {
     std::vector<IntrusivePtr<Piece>> ended = std::move(ended_);
     ended_.clear();
     for (const IntrusivePtr<Piece>& piece : ended) piece->complete();
+    ended.clear();
+    if (ended_.empty()) ended_.swap(ended);  // its memory
   }
 }
 
@@ -89,16 +93,17 @@ bool PoolCore::drain(PoolWorker& worker) {
   return any;
 }
 
-TaskUsage PoolCore::usage_of(PoolWorker& worker, const InFlight& frame, const ipc::ItemUsage& usage) const {
+/// As the worker says.
+TaskUsage PoolCore::usage_of(const PoolWorker& worker, std::int64_t submitted_at, const ipc::ItemUsage& usage) const {
   const auto time = [](std::int64_t nanoseconds) {
     return std::chrono::nanoseconds(std::max<std::int64_t>(nanoseconds, 0));
   };
   TaskUsage used;
   used.pid = worker.pid_of_result();
   // It counts from the end of what it did before, unless it had to wait.
-  const std::int64_t queued = worker.sender.begun_at(frame.frame) - frame.piece->submitted_at;
+  const std::int64_t queued = std::max<std::int64_t>(usage.begun_at, 0) - submitted_at;
   used.queued = time(queued);
-  used.wall = time(usage.wall + std::min<std::int64_t>(queued, 0));
+  used.wall = time(std::max<std::int64_t>(usage.wall, 0) + std::min<std::int64_t>(queued, 0));
   used.user = usage.user == usage.wall ? used.wall : time(usage.user);
   used.system = time(usage.system);
   used.max_rss = static_cast<std::size_t>(usage.max_rss);
@@ -107,7 +112,7 @@ TaskUsage PoolCore::usage_of(PoolWorker& worker, const InFlight& frame, const ip
 
 void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& result) {
   InFlight* const frame = worker.current();
-  if (!frame || static_cast<std::uint32_t>(frame->frame) != result.frame || frame->results != result.item)
+  if (!frame || static_cast<std::uint16_t>(frame->frame) != result.frame || frame->results != result.item)
     ipc::Reader::fail("a result that no task waits for");
   Piece& piece = *frame->piece;
   if (result.kind == ipc::ResultFrame::arguments_taken) {
@@ -134,7 +139,7 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
   worker.expected -= frame->expected_each;
   if (frame->results == frame->limit) piece.in_worker = nullptr;
   ended(frame->piece);
-  if (piece.submitted_at != 0) piece.used(item, usage_of(worker, *frame, result.usage));
+  if (piece.submitted_at != 0) piece.used(item, usage_of(worker, piece.submitted_at, result.usage));
   if (stopped) return end_stop(worker, piece, item);
   if (piece.has_known_time()) piece.statistics->add(static_cast<double>(std::max<std::int64_t>(result.usage.wall, 0)));
   try {
@@ -160,6 +165,7 @@ bool PoolCore::worth_spinning() const {
   for (const PoolWorker& worker : workers_) {
     const InFlight* const frame = worker.current();
     if (!frame) continue;
+    if (worker.expected < spin_always_below) return true;
     ++busy;
     soon |= frame->expected_each < spin_below;
   }

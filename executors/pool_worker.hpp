@@ -8,9 +8,9 @@
 #include <cofork/executors/work.hpp>
 #include <cofork/ipc/task_sender.hpp>
 #include <cofork/runtime/descriptor_watch.hpp>
+#include <cofork/runtime/sliding_vector.hpp>
 #include <cofork/runtime/timer_heap.hpp>
 #include <cstdint>
-#include <deque>
 #include <exception>
 
 namespace cofork::detail {
@@ -83,9 +83,9 @@ class PoolWorker {
   pid_t pid = 0;  // 0: not started yet
   ipc::TaskSender sender;
   DescriptorWatch doorbell;
-  std::deque<InFlight> in_flight;    // consecutive frames
-  mutable std::size_t finished = 0;  // of them, at least so many of the first have given all their results
-  double expected = 0;               // nanoseconds of work in flight
+  SlidingVector<InFlight> in_flight;  // consecutive frames
+  mutable std::size_t finished = 0;   // of them, at least so many of the first have given all their results
+  double expected = 0;                // nanoseconds of work in flight
   std::uint64_t tasks_sent = 0;
   bool proven = false;      // its initializer has succeeded, or there is none and it was started
   bool retiring = false;    // gets no further work, and leaves after what it has

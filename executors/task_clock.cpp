@@ -36,7 +36,9 @@ bool TaskClock::begin(std::int64_t now) noexcept {
 }
 
 ipc::ItemUsage TaskClock::end(std::int64_t begun_at, std::int64_t now) noexcept {
-  ipc::ItemUsage usage(now - begun_at);
+  ipc::ItemUsage usage;
+  usage.begun_at = begun_at;
+  usage.wall = usage.user = now - begun_at;
   if (usage.wall < worth_asking) {
     unmeasured_ += usage.wall;
   } else {

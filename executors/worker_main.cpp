@@ -43,7 +43,7 @@ class Call final : public WorkerCall {
     return receiver_.begin_result();
   }
   ipc::Writer& value() override { return receiver_.begin_result(); }
-  void send_value() override { receiver_.publish(ipc::ResultFrame::streamed, frame_, item_, 0); }
+  void send_value() override { receiver_.publish(ipc::ResultFrame::streamed, frame_, item_, {}); }
   WorkerLoop& loop() override {
     loop_.begin(frame_, item_);
     return loop_;
@@ -108,23 +108,23 @@ class Items {
 bool run_frame(ipc::TaskReceiver& receiver, WorkerLoop& loop, ipc::TaskReceiver::Frame& frame, std::int64_t& time,
                TaskClock& clock) {
   Items items(frame);
-  std::int64_t begun_at = receiver.waited() ? now() : time;
-  if (clock.begin(begun_at)) receiver.set_time_at_begin(clock.user(), clock.system());
-  while (const std::optional<std::uint32_t> item = receiver.claim(frame, begun_at)) {
+  if (receiver.waited_until() != 0) time = receiver.waited_until();
+  for (;;) {
+    const std::int64_t begun_at = time;
+    if (clock.begin(begun_at)) receiver.set_time_at_begin(clock.user(), clock.system());
+    const std::optional<std::uint32_t> item = receiver.claim(frame, begun_at);
+    if (!item) break;
     const ipc::ResultFrame::Kind kind = items.run_next(receiver, loop, *item);
-    const std::int64_t ended_at = now();
-    report_memory(receiver, ended_at);
-    const ipc::ItemUsage usage = clock.end(begun_at, ended_at);
-    if (clock.begin(ended_at)) receiver.set_time_at_begin(clock.user(), clock.system());
+    time = now();
+    report_memory(receiver, time);
+    const ipc::ItemUsage usage = clock.end(begun_at, time);
     // Before its last result, so that whoever has read that knows that the frame's memory is free.
     const bool last = *item + 1 == frame.header.items;
     if (last) receiver.pass(frame);
     receiver.publish(kind, frame, *item, usage);
-    begun_at = time = ended_at;
     if (kind == ipc::ResultFrame::error && frame.header.flags & ipc::TaskFrame::initializer) return false;
     if (last) return true;
   }
-  time = begun_at;
   receiver.pass(frame);
   return true;
 }

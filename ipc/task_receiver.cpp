@@ -45,12 +45,16 @@ TaskReceiver::TaskReceiver(std::span<const int> descriptors)
 }
 
 template <class F>
-void TaskReceiver::wait(F&& over) {
+std::int64_t TaskReceiver::wait(F&& over) {
   using Clock = std::chrono::steady_clock;
   std::atomic_thread_fence(std::memory_order_seq_cst);
   ring(true);
-  for (const auto end = Clock::now() + spin_time; Clock::now() < end; ::sched_yield())
-    if (over()) return;
+  auto now = Clock::now();
+  for (const auto end = now + spin_time; now < end;) {
+    ::sched_yield();
+    now = Clock::now();
+    if (over()) return now.time_since_epoch().count();
+  }
   std::optional<std::chrono::nanoseconds> timeout;
   if (warm_) timeout = keep_warm;
   for (std::atomic<std::uint32_t>& asleep = worker().asleep;;) {
@@ -58,7 +62,7 @@ void TaskReceiver::wait(F&& over) {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (over()) {
       asleep.store(not_asleep, std::memory_order_relaxed);
-      return;
+      return Clock::now().time_since_epoch().count();
     }
     ring(true);
     const auto before = Clock::now();
@@ -94,11 +98,18 @@ void TaskReceiver::ring(bool now) {
 }
 
 std::optional<TaskReceiver::Frame> TaskReceiver::next_frame() {
-  const auto published = [this] { return parent().frames.load(std::memory_order_acquire) > next_frame_; };
-  waited_ = !published();
-  if (waited_) {
+  const auto published = [this] {
+    if (frames_published_ == next_frame_) {
+      // What is published is looked at next.
+      __builtin_prefetch(tasks_.data() + TaskFileLayout::ring + ring_position_);
+      frames_published_ = parent().frames.load(std::memory_order_acquire);
+    }
+    return frames_published_ != next_frame_;
+  };
+  waited_until_ = 0;
+  if (!published()) {
     bool leave = false;
-    wait([&] {
+    waited_until_ = wait([&] {
       // In this order: what was published before the parent told to leave is done first.
       leave = parent().leave.load(std::memory_order_acquire) != 0;
       return published() || leave;
@@ -149,10 +160,11 @@ std::optional<std::uint32_t> TaskReceiver::claim(const Frame& frame, std::int64_
   Claim& claim = reinterpret_cast<Claim*>(results_.data() + ResultFileLayout::claims)[frame.sequence % max_frames];
   std::uint64_t seen = claim.word.load(std::memory_order_acquire);
   for (;;) {
-    const std::uint32_t next = Claim::next(seen);
-    if (next >= Claim::limit(seen)) return std::nullopt;
+    const auto [next, limit] = Claim::unpack(seen, frame.sequence, frame.header.items);
+    if (next >= limit) return std::nullopt;
     claim.begun_at.store(now, std::memory_order_relaxed);
-    if (claim.word.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) return next;
+    const std::uint64_t begun = Claim::pack(frame.sequence, {next + 1, limit});
+    if (claim.word.compare_exchange_weak(seen, begun, std::memory_order_acq_rel)) return next;
   }
 }
 
@@ -170,7 +182,6 @@ void TaskReceiver::free_read_results() {
 }
 
 TaskReceiver::Message& TaskReceiver::begin_result() {
-  message_.drop();
   free_read_results();
   const auto free = [this] {
     return result_ring_bytes -
@@ -197,18 +208,18 @@ TaskReceiver::Message& TaskReceiver::begin_result() {
 
 void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint32_t item, const ItemUsage& usage) {
   std::vector<Descriptor>& descriptors = message_.descriptors();
-  const auto count = static_cast<std::uint32_t>(descriptors.size());
+  const std::size_t count = descriptors.size();
   if (count != 0) send_descriptors(descriptors);
   const bool in_arena = message_.in_arena();
   const std::size_t position = static_cast<std::size_t>(result_bytes_ % result_ring_bytes);
   auto* result = reinterpret_cast<ResultFrame*>(results_.data() + ResultFileLayout::ring + position);
   *result = {kind,
-             static_cast<std::uint16_t>(in_arena),
-             count,
-             static_cast<std::uint32_t>(frame.sequence),
+             static_cast<std::uint8_t>(in_arena),
+             static_cast<std::uint16_t>(frame.sequence),
              item,
              usage,
              message_.size(),
+             count,
              message_.arena_offset()};
   if (in_arena) blocks_.push_back({results_published_, message_.release_arena()});
   result_bytes_ += header + (in_arena ? 0 : round_up(message_.size(), 8));

@@ -34,8 +34,8 @@ class TaskReceiver {
   };
   /// Waits for the next frame; nullopt when the parent told to leave.
   std::optional<Frame> next_frame();
-  /// Whether the latest `next_frame` had to wait.
-  bool waited() const noexcept { return waited_; }
+  /// When the latest `next_frame` had waited for it, in nanoseconds of the monotonic clock; 0 if it had not to wait.
+  std::int64_t waited_until() const noexcept { return waited_until_; }
   /// Claims the frame's next item, begun at `now`; nullopt when none is left to this worker.
   std::optional<std::uint32_t> claim(const Frame& frame, std::int64_t now) noexcept;
   /// Done with the frame: its memory and its claim are not touched any more.
@@ -70,8 +70,9 @@ class TaskReceiver {
   void clear_loop_bell() noexcept;
 
  private:
+  /// Gives the time at which it was over, in nanoseconds of the monotonic clock.
   template <class F>
-  void wait(F&& over);
+  std::int64_t wait(F&& over);
   void ring(bool now);
   void send_descriptors(std::vector<Descriptor>& descriptors);
   void receive_descriptors(Frame& frame);
@@ -87,14 +88,15 @@ class TaskReceiver {
   Message message_;
 
   std::uint64_t next_frame_ = 0;
-  std::size_t ring_position_ = 0;  // in the task ring
+  std::uint64_t frames_published_ = 0;  // as the parent said last
+  std::size_t ring_position_ = 0;       // in the task ring
   std::uint64_t result_bytes_ = 0;
   std::uint64_t results_published_ = 0;
   std::uint64_t values_streamed_ = 0;
   std::uint64_t value_bytes_streamed_ = 0;
   std::uint64_t rung_for_ = 0;
   std::uint64_t passed_ = 0;
-  bool waited_ = false;
+  std::int64_t waited_until_ = 0;
   bool warm_ = false;  // there may be memory to give back
   struct Block {
     std::uint64_t result;

@@ -28,6 +28,8 @@ inline constexpr std::size_t result_ring_bytes = 256 * 1024;
 inline constexpr std::size_t inline_message_bytes = 32 * 1024;
 /// Frames that a worker has not passed yet, at most.
 inline constexpr std::size_t max_frames = 1024;
+/// Items of a frame, at most.
+inline constexpr std::uint32_t max_items = 65536;
 /// A stream's next value may be sent while fewer values than this, and fewer bytes, were sent and not taken.
 inline constexpr std::uint64_t stream_window_values = 256;
 inline constexpr std::uint64_t stream_window_bytes = 1024 * 1024;
@@ -94,16 +96,29 @@ struct alignas(64) WorkerWords {
   std::atomic<std::int64_t> user_at_begin{0}, system_at_begin{0};
 };
 
-/// For each frame, at its sequence number modulo `max_frames`.
+/// Of one frame: the index of the first item not begun, and of the first that must not be begun.
+struct ClaimState {
+  std::uint32_t next, limit;
+};
+
+/// For each frame, at its sequence number modulo `max_frames`. A word that is not about the frame is of one before it:
+/// then nothing was begun or taken back yet. So a frame can be sent without a look at what the worker has just written.
 struct Claim {
-  /// The index of the first item not begun, and above it (in the upper half) the first that must not be begun.
   std::atomic<std::uint64_t> word{0};
   /// When the latest item was begun, in nanoseconds of the monotonic clock.
   std::atomic<std::int64_t> begun_at{0};
 
-  static std::uint64_t pack(std::uint32_t next, std::uint32_t limit) { return std::uint64_t{limit} << 32 | next; }
-  static std::uint32_t next(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
-  static std::uint32_t limit(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
+  static constexpr unsigned bits = 17;  // of an index
+  static constexpr std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+
+  static std::uint64_t pack(std::uint64_t frame, ClaimState state) {
+    return (frame + 1) << 2 * bits | std::uint64_t{state.limit} << bits | state.next;
+  }
+  /// What `word` says of a frame of so many items.
+  static ClaimState unpack(std::uint64_t word, std::uint64_t frame, std::uint32_t items) {
+    if (((word >> 2 * bits ^ (frame + 1)) << 2 * bits) != 0) return {0, items};
+    return {static_cast<std::uint32_t>(word & mask), static_cast<std::uint32_t>(word >> bits & mask)};
+  }
 };
 
 /// Begins a frame in the task ring, 64-byte aligned; a message that is inline follows.
@@ -127,18 +142,17 @@ struct ItemHeader {
   std::uint64_t descriptors : 16;
 };
 
-/// What executing an item took: nanoseconds, and the process's peak resident memory in bytes. Short items do not ask
-/// the kernel: their user time is `wall`.
+/// When an item was begun, in nanoseconds of the monotonic clock, and what executing it took: nanoseconds, and the
+/// process's peak resident memory in bytes. Short items do not ask the kernel: their user time is `wall`.
 struct ItemUsage {
-  ItemUsage(std::int64_t time = 0) : wall(time), user(time) {}  // NOLINT: a time is a usage
-
-  std::int64_t wall, user, system = 0;
+  std::int64_t begun_at = 0;
+  std::int64_t wall = 0, user = 0, system = 0;
   std::uint64_t max_rss = 0;
 };
 
 /// Begins a frame in the result ring, 8-byte aligned; a message that is inline follows.
 struct ResultFrame {
-  enum Kind : std::uint16_t {
+  enum Kind : std::uint8_t {
     wrap,             ///< nothing here, the next frame is at the start of the ring
     value,            ///< the item returned
     error,            ///< the item threw
@@ -146,12 +160,12 @@ struct ResultFrame {
     streamed,         ///< a value of the stream that the item is; the item goes on
   };
   Kind kind;
-  std::uint16_t in_arena;
-  std::uint32_t descriptors;
-  std::uint32_t frame;  ///< its sequence number, lower half
+  std::uint8_t in_arena;
+  std::uint16_t frame;  ///< the end of its sequence number
   std::uint32_t item;
   ItemUsage usage;
-  std::uint64_t message_size;
+  std::uint64_t message_size : 48;
+  std::uint64_t descriptors : 16;
   std::uint64_t arena_offset;
 };
 
@@ -169,7 +183,8 @@ struct ResultFileLayout {
 
 static_assert(sizeof(ParentWords) <= segment_page && sizeof(WorkerWords) <= ResultFileLayout::crash);
 static_assert(ResultFileLayout::crash + sizeof(CrashRecord) <= ResultFileLayout::claims);
-static_assert(sizeof(ItemHeader) == 8 && sizeof(TaskFrame) == 64 && sizeof(ResultFrame) % 8 == 0);
+static_assert(max_items <= Claim::mask);
+static_assert(sizeof(ItemHeader) == 8 && sizeof(TaskFrame) == 64 && sizeof(ResultFrame) == 64);
 static_assert(TaskFileLayout::arena % segment_page == 0 && ResultFileLayout::arena % segment_page == 0);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 

@@ -124,10 +124,10 @@ std::uint64_t TaskSender::publish(const Function& function, std::uint32_t items,
   frame->message_size = message_.size();
   frame->arena_offset = message_.arena_offset();
   ring_head_ += header + (in_arena ? 0 : round_up(message_.size(), 64));
-  frames_.push_back({ring_head_, static_cast<std::size_t>(message_.data() - tasks_.data()), message_.release_arena(),
-                     message_.size(), items, flags, first_offset, function, std::move(descriptors)});
+  frames_.emplace_back(Frame{ring_head_, static_cast<std::size_t>(message_.data() - tasks_.data()),
+                             message_.release_arena(), message_.size(), items, flags, first_offset, function,
+                             std::move(descriptors)});
   if (frame->descriptors != 0) ++frames_with_descriptors_;
-  claim(sequence).word.store(Claim::pack(0, items), std::memory_order_relaxed);
   ++next_frame_;
   parent().frames.store(next_frame_, std::memory_order_release);
   wake_worker();
@@ -159,7 +159,8 @@ Claim& TaskSender::claim(std::uint64_t frame) const noexcept {
 }
 
 std::uint32_t TaskSender::begun(std::uint64_t sequence) const noexcept {
-  return std::min(Claim::next(claim(sequence).word.load(std::memory_order_acquire)), frame(sequence).items);
+  const std::uint32_t items = frame(sequence).items;
+  return std::min(Claim::unpack(claim(sequence).word.load(std::memory_order_acquire), sequence, items).next, items);
 }
 
 std::int64_t TaskSender::begun_at(std::uint64_t frame) const noexcept {
@@ -172,9 +173,10 @@ std::uint32_t TaskSender::take_back(std::uint64_t sequence, std::uint32_t keep) 
   // A worker that keeps changing the word would keep us here: after a few tries it is left with what it has.
   std::uint64_t seen = word.load(std::memory_order_acquire);
   for (int tries = 0; tries < 100; ++tries) {
-    const std::uint32_t limit = std::max(keep, Claim::next(seen));
+    const std::uint32_t next = Claim::unpack(seen, sequence, items).next;
+    const std::uint32_t limit = std::max(keep, next);
     if (limit >= items) break;
-    if (!word.compare_exchange_weak(seen, Claim::pack(Claim::next(seen), limit), std::memory_order_acq_rel)) continue;
+    if (!word.compare_exchange_weak(seen, Claim::pack(sequence, {next, limit}), std::memory_order_acq_rel)) continue;
     items = limit;
     break;
   }
@@ -212,14 +214,20 @@ void TaskSender::release_frame() noexcept {
 bool TaskSender::next_result(Result& result) {
   const std::byte* const ring = results_.data() + ResultFileLayout::ring;
   for (;;) {
-    const std::uint64_t published = worker().result_bytes.load(std::memory_order_acquire);
-    const std::uint64_t available = published - result_bytes_read_;
-    if (available == 0) return false;
-    // Beyond what it was told to be free nothing can be: so it does not keep its reader busy for ever.
-    if (available > result_ring_bytes || published - result_bytes_told_ > result_ring_bytes ||
-        available < sizeof(ResultFrame) || available % 8 != 0)
-      Reader::fail("a result ring with a false end");
     const std::size_t position = static_cast<std::size_t>(result_bytes_read_ % result_ring_bytes);
+    if (result_bytes_published_ == result_bytes_read_) {
+      // What is published is looked at next.
+      __builtin_prefetch(ring + position);
+      const std::uint64_t published = worker().result_bytes.load(std::memory_order_acquire);
+      if (published == result_bytes_read_) return false;
+      // Beyond what it was told to be free nothing can be: so it does not keep its reader busy for ever.
+      if (published - result_bytes_read_ > result_ring_bytes || published - result_bytes_told_ > result_ring_bytes ||
+          published % 8 != 0)
+        Reader::fail("a result ring with a false end");
+      result_bytes_published_ = published;
+    }
+    const std::uint64_t available = result_bytes_published_ - result_bytes_read_;
+    if (available < sizeof(ResultFrame)) Reader::fail("a result ring that ends within a result");
     const std::size_t to_end = result_ring_bytes - position;
     if (to_end < sizeof(ResultFrame)) {
       result_bytes_read_ += to_end;
@@ -237,6 +245,7 @@ bool TaskSender::next_result(Result& result) {
     if (frame.kind > ResultFrame::streamed) Reader::fail("a result of no known kind");
     std::size_t size = sizeof frame;
     if (frame.in_arena) {
+      worth_telling_ = true;
       result.message = large_message(frame);
     } else {
       if (frame.message_size > inline_message_bytes) Reader::fail("a result that is too long");
@@ -272,6 +281,7 @@ void TaskSender::count_value(std::uint64_t bytes) {
 
 void TaskSender::end_stream() noexcept {
   if (values_told_.count == values_read_.count) return;
+  worth_telling_ = true;
   values_told_ = values_taken_ = values_read_;
   parent().value_bytes_taken.store(values_told_.bytes, std::memory_order_relaxed);
   parent().values_taken.store(values_told_.count, std::memory_order_release);  // `results_done` wakes the worker
@@ -320,8 +330,14 @@ void TaskSender::receive_descriptors(std::uint32_t count, std::vector<Descriptor
 }
 
 void TaskSender::results_done() {
+  // Not for each: telling takes a cache line away from the worker, which looks at it for every result.
+  if (worth_telling_ || result_bytes_read_ - result_bytes_told_ >= result_ring_bytes / 4) tell_what_was_read();
+}
+
+void TaskSender::tell_what_was_read() {
   if (told_results_) return;
   told_results_ = true;
+  worth_telling_ = false;
   result_bytes_told_ = result_bytes_read_;
   parent().results_read.store(results_read_, std::memory_order_relaxed);
   parent().frames_released.store(first_frame_, std::memory_order_relaxed);
@@ -329,7 +345,8 @@ void TaskSender::results_done() {
   wake_worker(asleep_in_loop_for_room);
 }
 
-bool TaskSender::sleep_until_result(std::uint64_t results) noexcept {
+bool TaskSender::sleep_until_result(std::uint64_t results) {
+  tell_what_was_read();
   parent().ring_at.store(results, std::memory_order_relaxed);
   parent().sleep.store(++sleeps_, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);

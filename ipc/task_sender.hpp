@@ -9,9 +9,9 @@
 #include <cofork/ipc/frame_message.hpp>
 #include <cofork/ipc/memory_file.hpp>
 #include <cofork/ipc/task_segment.hpp>
+#include <cofork/runtime/sliding_vector.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
@@ -81,7 +81,7 @@ class TaskSender {
 
   struct Result {
     ResultFrame::Kind kind;
-    std::uint32_t frame;  ///< lower half of the sequence number
+    std::uint16_t frame;  ///< the end of its sequence number
     std::uint32_t item;
     ItemUsage usage;
     std::span<const std::byte> message;  ///< valid until the next call of `next_result` or `results_done`
@@ -89,7 +89,7 @@ class TaskSender {
   };
   /// The next result, if one has been published. Throws `DecodeError` if the worker broke the protocol.
   bool next_result(Result& result);
-  /// Tells the worker what has been read.
+  /// All results that were there have been read. The worker hears of it when it could need the room.
   void results_done();
   /// The consumer of the stream that the worker executes has taken values, of so many bytes. The worker hears of it
   /// once it is worth that.
@@ -116,9 +116,9 @@ class TaskSender {
 
   // Sleeping.
 
-  /// From now on the worker rings when it has published so many results in all, or has nothing left to do. False if
-  /// there are results, or passed frames, now.
-  bool sleep_until_result(std::uint64_t results) noexcept;
+  /// The worker hears of all that was read. From now on it rings when it has published so many results in all, or has
+  /// nothing left to do. False if there are results, or passed frames, now.
+  bool sleep_until_result(std::uint64_t results);
   void awake() noexcept;
 
   /// Asks an item that is a coroutine to end.
@@ -144,6 +144,7 @@ class TaskSender {
   ParentWords& parent() const noexcept { return *reinterpret_cast<ParentWords*>(tasks_.data()); }
   WorkerWords& worker() const noexcept { return *reinterpret_cast<WorkerWords*>(results_.data()); }
   Claim& claim(std::uint64_t frame) const noexcept;
+  void tell_what_was_read();
   Frame& frame(std::uint64_t sequence) { return frames_[static_cast<std::size_t>(sequence - first_frame_)]; }
   const Frame& frame(std::uint64_t sequence) const {
     return frames_[static_cast<std::size_t>(sequence - first_frame_)];
@@ -161,7 +162,7 @@ class TaskSender {
   Arena arena_;
   Message message_;
 
-  std::deque<Frame> frames_;
+  detail::SlidingVector<Frame> frames_;
   std::uint64_t first_frame_ = 0;  // the sequence number of frames_[0]
   std::uint64_t next_frame_ = 0;
   std::uint64_t ring_head_ = 0, ring_tail_ = 0;
@@ -171,10 +172,12 @@ class TaskSender {
     void operator()(std::byte* memory) const noexcept;
   };
   std::unique_ptr<std::byte, FreeDeleter> scratch_;
+  std::uint64_t result_bytes_published_ = 0;  // as the worker said last
   std::uint64_t result_bytes_read_ = 0;
   std::uint64_t result_bytes_told_ = 0;  // of which the worker was told that they were read
   std::uint64_t results_read_ = 0;
   bool told_results_ = true;
+  bool worth_telling_ = false;
   // Values of streams: those that were read, were taken, and of which the worker was told that they were.
   struct Values {
     std::uint64_t count = 0, bytes = 0;

@@ -1,7 +1,9 @@
 // Shared ownership within one thread: a count inside the object.
 #pragma once
 
+#include <cofork/runtime/frame_allocator.hpp>
 #include <cstddef>
+#include <new>
 #include <utility>
 
 namespace cofork::detail {
@@ -15,6 +17,13 @@ class RefCounted {
   void add_reference() noexcept { ++references_; }
   void drop_reference() noexcept {
     if (--references_ == 0) delete this;
+  }
+
+  static void* operator new(std::size_t size) { return FrameAllocator::allocate(size); }
+  static void operator delete(void* memory, std::size_t size) noexcept { FrameAllocator::deallocate(memory, size); }
+  static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
+  static void operator delete(void* memory, std::align_val_t alignment) noexcept {
+    ::operator delete(memory, alignment);
   }
 
  protected:

@@ -72,8 +72,11 @@ bool Loop::spin() {
   bool worth_it = false;
   pollers_.for_each([&](detail::Poller& poller) { worth_it |= poller.worth_spinning(); });
   if (!worth_it) return false;
-  for (const auto end = detail::Clock::now() + spin_time; detail::Clock::now() < end; ::sched_yield())
+  const auto end = detail::Clock::now() + spin_time;
+  do {
+    ::sched_yield();
     if (poll()) return true;
+  } while (detail::Clock::now() < end);
   return false;
 }
 

@@ -65,11 +65,11 @@ int scribble(int seed, End end) {
       auto* const frames = reinterpret_cast<ResultFrame*>(bytes + ResultFileLayout::ring);
       for (std::size_t i = 0; i < 100; ++i)
         frames[i] = {static_cast<ResultFrame::Kind>(random() % 5),
-                     static_cast<std::uint16_t>(random() % 8 == 0),
+                     static_cast<std::uint8_t>(random() % 8 == 0),
+                     static_cast<std::uint16_t>(random() % 3),
+                     static_cast<std::uint32_t>(random() % 3),
+                     {},
                      0,
-                     static_cast<std::uint32_t>(random() % 3),
-                     static_cast<std::uint32_t>(random() % 3),
-                     1,
                      0,
                      0};
       words().result_bytes += sizeof(ResultFrame) * (1 + random() % 100);

@@ -33,10 +33,10 @@ std::byte* result_memory() {
 void forge(ResultFrame::Kind kind, int count) {
   std::byte* const memory = result_memory();
   auto& words = *reinterpret_cast<WorkerWords*>(memory);
-  const auto frame = static_cast<std::uint32_t>(words.frames_passed);
+  const auto frame = static_cast<std::uint16_t>(words.frames_passed);
   for (int i = 0; i < count; ++i) {
     auto* const at = memory + ResultFileLayout::ring + words.result_bytes % result_ring_bytes;
-    *reinterpret_cast<ResultFrame*>(at) = {kind, 0, 0, frame, 0, 1, 0, 0};
+    *reinterpret_cast<ResultFrame*>(at) = {kind, 0, frame, 0, {}, 0, 0, 0};
     words.result_bytes += sizeof(ResultFrame);
   }
 }

@@ -33,7 +33,7 @@ struct Hostile {
   }
   /// A result that is in order, of `size` bytes in the ring.
   void publish_good(std::size_t size = 8) {
-    frame_at(0) = {ResultFrame::value, 0, 0, 0, 0, 1, size, 0};
+    frame_at(0) = {ResultFrame::value, 0, 0, 0, {}, size, 0, 0};
     words().result_bytes = sizeof(ResultFrame) + round_up(size, 8);
   }
   /// Reads until there is nothing left; false if that is `DecodeError`.
@@ -85,7 +85,7 @@ TEST_CASE("a false end of the result ring is a decode error") {
 
 TEST_CASE("a result of a false size or place is a decode error") {
   const std::uint64_t numbers[] = {inline_message_bytes + 1, result_ring_bytes,      std::uint64_t{1} << 32,
-                                   ~std::uint64_t{0},        std::uint64_t{1} << 63, 9};
+                                   ~std::uint64_t{0} >> 16,  std::uint64_t{1} << 47, 9};
   for (const std::uint64_t size : numbers) {
     Hostile worker;
     worker.publish_good();
@@ -109,7 +109,7 @@ TEST_CASE("a result in an arena that was made absurdly large is a decode error")
   REQUIRE(::ftruncate(worker.file.descriptor(), std::numeric_limits<off_t>::max() & ~off_t{4095}) == 0);
   worker.frame_at(0).in_arena = 1;
   worker.frame_at(0).arena_offset = ResultFileLayout::arena;
-  worker.frame_at(0).message_size = std::uint64_t{1} << 62;
+  worker.frame_at(0).message_size = std::uint64_t{1} << 47;
   CHECK_FALSE(worker.reads());
 }
 
@@ -126,13 +126,13 @@ TEST_CASE("a result in a grown arena is read, and the arena cannot shrink below 
 }
 
 TEST_CASE("a result of no kind, or without its descriptors, is a decode error") {
-  for (const int kind : {5, 6, 255, 65535}) {
+  for (const int kind : {5, 6, 255}) {
     Hostile worker;
     worker.publish_good();
     worker.frame_at(0).kind = static_cast<ResultFrame::Kind>(kind);
     CHECK_FALSE(worker.reads());
   }
-  for (const std::uint32_t descriptors : {1u, 300u, ~0u}) {
+  for (const std::uint16_t descriptors : {1, 300, 65535}) {
     Hostile worker;
     worker.publish_good();
     worker.frame_at(0).descriptors = descriptors;
@@ -151,7 +151,7 @@ TEST_CASE("a stream's values beyond its credit are a decode error") {
     const std::size_t size = sizeof(ResultFrame) + round_up(bytes, 8);
     for (std::uint64_t i = 0; i < values; ++i) {
       const std::size_t position = worker.words().result_bytes % result_ring_bytes;
-      worker.frame_at(position) = {ResultFrame::streamed, 0, 0, 0, 0, 1, bytes, 0};
+      worker.frame_at(position) = {ResultFrame::streamed, 0, 0, 0, {}, bytes, 0, 0};
       worker.words().result_bytes += size;
       if (!worker.reads()) return false;
     }
@@ -184,7 +184,7 @@ TEST_CASE("a worker that publishes more than it was told to have room for is fou
         worker.words().result_bytes += result_ring_bytes - position;
         continue;
       }
-      worker.frame_at(position) = {ResultFrame::arguments_taken, 0, 0, 0, 0, 1, 0, 0};
+      worker.frame_at(position) = {ResultFrame::arguments_taken, 0, 0, 0, {}, 0, 0, 0};
       worker.words().result_bytes += sizeof(ResultFrame);
       if (!worker.sender.next_result(result)) return;
       ++read;
