@@ -46,7 +46,7 @@ class Queue : public detail::QueueHandle {
     return detail::queue_put<T>(queue(), std::move(value), timeout);
   }
   /// The same without waiting.
-  void put_nowait(const T& value) const {
+  void put_nowait(detail::MessageParameter<T> value) const {
     const detail::QueuePut result = detail::put_now(queue_here(), value);
     if (result == detail::QueuePut::full) detail::throw_queue_full();
     if (result == detail::QueuePut::shut) detail::throw_queue_shut();
@@ -74,7 +74,7 @@ class Queue : public detail::QueueHandle {
   Task<std::optional<T>> next() const { return detail::queue_next<T>(queue()); }
 
   /// `put` and `get` without a loop, for plain threads. std::logic_error on a running loop's thread.
-  void blocking_put(const T& value, std::optional<std::chrono::nanoseconds> timeout = std::nullopt) const {
+  void blocking_put(detail::MessageParameter<T> value, std::optional<std::chrono::nanoseconds> timeout = std::nullopt) const {
     detail::require_no_loop("blocking_put");
     detail::blocking_queue_put(queue_here(), value, timeout);
   }

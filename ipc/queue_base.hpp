@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 namespace cofork {
@@ -19,6 +20,11 @@ namespace cofork {
 namespace detail {
 
 using Timeout = std::optional<std::chrono::nanoseconds>;
+
+/// How a message comes to what only encodes it. If there may be handles in it, by value: one that is moved in is closed
+/// here then.
+template <class T>
+using MessageParameter = std::conditional_t<surely_without_descriptors<T>, const T&, T>;
 
 template <class T>
 QueuePut put_now(QueueState& queue, const T& value) {

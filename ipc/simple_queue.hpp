@@ -24,7 +24,7 @@ class SimpleQueue : public detail::QueueHandle {
   Task<T> get() const { return detail::queue_get<T>(queue(), std::nullopt); }
 
   /// For plain threads. std::logic_error on a running loop's thread.
-  void blocking_put(const T& value) const {
+  void blocking_put(detail::MessageParameter<T> value) const {
     detail::require_no_loop("blocking_put");
     detail::blocking_queue_put(queue_here(), value, std::nullopt);
   }

@@ -44,6 +44,25 @@ int double_all(Queue<int> from, Queue<int> to) {
 
 }  // namespace
 
+TEST_CASE("a handle that is moved into a queue is closed here, and a copy stays open") {
+  const auto number_of_open = [] {
+    const Descriptor next = open_null();
+    return next.get();  // the lowest that is free
+  };
+  Queue<Descriptor> queue;
+  cofork::ipc::SimpleQueue<Descriptor> simple;
+  Descriptor first = open_null();
+  const int free = number_of_open();
+  for (int i = 0; i < 2; ++i) {
+    queue.put_nowait(open_null());
+    queue.blocking_put(open_null());
+    simple.blocking_put(open_null());
+  }
+  CHECK(number_of_open() == free);
+  queue.blocking_put(std::move(first));
+  CHECK(number_of_open() < free);
+}
+
 TEST_CASE("a queue goes through a queue") {
   Queue<Request> requests;
   Process server([=] {

@@ -28,8 +28,6 @@ using Addresses = std::vector<SocketAddress>;
 
 SocketAddress at_loopback(std::uint16_t port) { return detail::find_addresses("127.0.0.1", port, false, true).front(); }
 
-std::uint16_t refusing_port() { return support::listen_at_loopback().port; }
-
 SocketAddress of_no_family() {
   SocketAddress address = at_loopback(1);
   address.storage.ss_family = AF_MAX;
@@ -93,7 +91,8 @@ TEST_CASE("addresses are tried by families in turn, each family in its order") {
 
 TEST_CASE("an address that refuses costs no time") {
   const support::Listening server = support::listen_at_loopback();
-  Addresses addresses(40, at_loopback(refusing_port()));
+  const support::Listening nobody = support::bind_to_loopback();
+  Addresses addresses(40, at_loopback(nobody.port));
   addresses.push_back(at_loopback(server.port));
   const auto begin = std::chrono::steady_clock::now();
   const std::uint16_t port = run(connected_port(addresses));
@@ -157,13 +156,13 @@ TEST_CASE("when two addresses answer at once one connection remains") {
 }
 
 TEST_CASE("when no address answers the error tells what each one said") {
-  const std::uint16_t one = refusing_port(), other = refusing_port();
+  const support::Listening one = support::bind_to_loopback(), other = support::bind_to_loopback();
   run([&]() -> Task<> {
-    Addresses addresses{at_loopback(one), at_loopback(other)};
+    Addresses addresses{at_loopback(one.port), at_loopback(other.port)};
     const std::system_error refused = co_await failure(addresses);
     CHECK(refused.code() == std::errc::connection_refused);
-    CHECK(refused.what() == "connect to peer (127.0.0.1:" + std::to_string(one) + ": Connection refused; 127.0.0.1:" +
-                                std::to_string(other) + ": Connection refused): Connection refused");
+    CHECK(refused.what() == "connect to peer (127.0.0.1:" + std::to_string(one.port) + ": Connection refused; 127.0.0.1:" +
+                                std::to_string(other.port) + ": Connection refused): Connection refused");
     // That this machine lacks a family does not hide that the other address refused.
     addresses[1] = of_no_family();
     const std::system_error refused_or_no_family = co_await failure(addresses);
@@ -171,7 +170,7 @@ TEST_CASE("when no address answers the error tells what each one said") {
     addresses[0] = of_no_family();
     const std::system_error no_family = co_await failure(addresses);
     CHECK(no_family.code() == std::errc::address_family_not_supported);
-    addresses[1] = at_loopback(one);
+    addresses[1] = at_loopback(one.port);
     const std::system_error refused_last = co_await failure(addresses);
     CHECK(refused_last.code() == std::errc::connection_refused);
   });
@@ -180,7 +179,7 @@ TEST_CASE("when no address answers the error tells what each one said") {
 TEST_CASE("a host with several addresses is connected to whichever of them answers, or names them all") {
   // An empty name is this machine, at its addresses of both families.
   const support::Listening server = support::listen_at_loopback();
-  const std::uint16_t nobody = refusing_port();
+  const support::Listening nobody = support::bind_to_loopback();
   run([&]() -> Task<> {
     {
       const TcpStream stream = co_await TcpStream::connect("", server.port);
@@ -188,12 +187,12 @@ TEST_CASE("a host with several addresses is connected to whichever of them answe
     }
     std::string what;
     try {
-      static_cast<void>(co_await TcpStream::connect("", nobody));
+      static_cast<void>(co_await TcpStream::connect("", nobody.port));
     } catch (const std::system_error& error) {
       CHECK(error.code() == std::errc::connection_refused);
       what = error.what();
     }
-    CHECK(what.find("127.0.0.1:" + std::to_string(nobody) + ": Connection refused") != std::string::npos);
+    CHECK(what.find("127.0.0.1:" + std::to_string(nobody.port) + ": Connection refused") != std::string::npos);
   });
 }
 
@@ -238,9 +237,9 @@ TEST_CASE("connecting to several addresses can be cancelled or destroyed with an
 TEST_CASE("connecting to several addresses is cancelled or destroyed in any turn and leaves a connection or nothing") {
   const bool destroy = GENERATE(false, true);
   const support::Listening server = support::listen_at_loopback(4000);
-  const std::uint16_t nobody = refusing_port();
+  const support::Listening nobody = support::bind_to_loopback();
   run([&]() -> Task<> {
-    const Addresses addresses{at_loopback(nobody), at_loopback(server.port), at_loopback(server.port)};
+    const Addresses addresses{at_loopback(nobody.port), at_loopback(server.port), at_loopback(server.port)};
     const std::size_t before = open_sockets().size();
     bool in_time = false;
     for (int turn = 0; !in_time; ++turn) {
