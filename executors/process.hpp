@@ -121,7 +121,7 @@ class Process : public detail::KnowsItsMemory {
   enum class State : std::uint8_t { ready, started, running_here, closed, moved_from };
 
   void check_usable() const;
-  detail::HandleStates find_handles();
+  detail::FoundHandles find_handles();
   detail::ProcessChild& child(const char* caller) const;
   [[noreturn]] void run_in_child(pid_t parent, detail::ParentWatch& watch, detail::GivenHandles& given,
                                  std::span<const int> descriptors, int null_device) noexcept;

@@ -264,7 +264,7 @@ TemplateProcess start_template_process(WorkerMain worker_main, std::string_view 
   std::array<char, 16> short_name = {};
   name.copy(short_name.data(), short_name.size() - 1);
 
-  GivenHandles handles(inheritance ? inheritance->handles : HandleStates());
+  GivenHandles handles(inheritance ? inheritance->handles : FoundHandles());
   std::vector<int> inherited = handles.descriptors();
   if (inheritance) inherited.insert(inherited.end(), inheritance->descriptors.begin(), inheritance->descriptors.end());
 

@@ -23,9 +23,10 @@ ConnectionState::ConnectionState(std::unique_ptr<MessageSocket> socket, EndLine 
       writable_(writable),
       in_line_limit_(socket_->in_line_limit()) {}
 
-ConnectionState::~ConnectionState() {
+ConnectionState::~ConnectionState() { close(); }
+
+void ConnectionState::close() noexcept {
   MessageFiles::drop_all_of(files_);
-  if (watches_.empty()) return;
   struct Open {
     std::unique_ptr<MessageSocket> socket;
     EndLine line;

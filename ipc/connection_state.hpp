@@ -75,6 +75,8 @@ class ConnectionState final : public HandleState {
   void process_waits() noexcept override;
 
  private:
+  void close_in_child() noexcept override { close(); }
+  void close() noexcept;
   Received try_receive(IncomingMessage& message);
 
   mutable std::mutex mutex_;

@@ -57,6 +57,11 @@ QueueState::~QueueState() {
   unlock();
 }
 
+void QueueState::close_in_child() noexcept {
+  if (sender_) MessageFiles::drop_all_of(files_);
+  Monitor::close_in_child();
+}
+
 void QueueState::encode(ipc::Writer& writer) {
   Monitor::encode(writer);
   const std::lock_guard guard(lifeline_mutex_);

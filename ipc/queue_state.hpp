@@ -122,6 +122,8 @@ class QueueState final : public Monitor {
   void after_fork_in_child(bool given) noexcept override;
   void process_waits() noexcept override;
 
+  void close_in_child() noexcept override;
+
  protected:
   void member_gone(std::uint32_t place) noexcept override;
 
