@@ -157,7 +157,7 @@ void Process::run_in_child(pid_t parent, detail::ParentWatch& watch, detail::Giv
   detail::unblock_signals();
   const int status = run_reporting(*this);
   table.end_children();
-  detail::leave(status);
+  detail::end_child(status);
 }
 
 bool Process::is_alive() {
