@@ -28,6 +28,8 @@
 
 #ifdef __GLIBC__
 extern "C" int __cxa_at_quick_exit(void (*)(void*), void*);
+extern "C" int __cxa_atexit(void (*)(void*), void*, void*);
+extern "C" void __cxa_finalize(void*);
 #endif
 
 namespace cofork::detail {
@@ -149,6 +151,9 @@ void flush_unless_unbuffered(std::ostream& stream) {
 }
 
 #ifdef __GLIBC__
+int status_of_end = 0;
+// __cxa_finalize runs handlers, the latest first, but not those of on_exit: it stops here, before those of the parent.
+void leave_at_end(void*) { leave(status_of_end); }
 void leave_on_exit(int status, void*) { leave(status); }
 // glibc passes the status to these handlers too, as it does to those of __cxa_atexit.
 void leave_on_quick_exit(void*, int status) { leave(status); }
@@ -213,6 +218,7 @@ void unblock_signals() noexcept {
 
 void isolate_exit() noexcept {
 #ifdef __GLIBC__
+  __cxa_atexit(leave_at_end, nullptr, nullptr);
   ::on_exit(leave_on_exit, nullptr);
   const auto handler = reinterpret_cast<void (*)()>(leave_on_quick_exit);
   __cxa_at_quick_exit(reinterpret_cast<void (*)(void*)>(handler), nullptr);
@@ -220,6 +226,14 @@ void isolate_exit() noexcept {
   std::atexit(leave_on_exit);
   std::at_quick_exit(leave_on_exit);
 #endif
+}
+
+void end_child(int status) noexcept {
+#ifdef __GLIBC__
+  status_of_end = status;
+  __cxa_finalize(nullptr);
+#endif
+  leave(status);
 }
 
 void leave(int status) noexcept {

@@ -68,6 +68,11 @@ void unblock_signals() noexcept;
 /// C library has no `on_exit`, a child that calls `exit` ends with EXIT_FAILURE.
 void isolate_exit() noexcept;
 
+/// Ends the process as the end of `main` would: what was registered in it by `atexit` since `isolate_exit` runs, and
+/// static objects made since then are destroyed; nothing of the parent's, nor thread_local objects. (Where the C
+/// library is not glibc, as `leave`.)
+[[noreturn]] void end_child(int status) noexcept;
+
 /// Flushes stdio and ends the process without running handlers or destructors.
 [[noreturn]] void leave(int status) noexcept;
 

@@ -113,7 +113,7 @@ ForkedChild::ForkedChild(ForkedBody& body, const ResourceLimits& limits, std::ui
   warn_about_snapshot_threads();
   remember_modules();
   prepare_throw_traces();
-  HandleStates handles;
+  FoundHandles handles;
   add_handles_of(body, handles);
   GivenHandles given(std::move(handles));
   flush_standard_streams();

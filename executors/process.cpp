@@ -129,14 +129,14 @@ void Process::start() {
   target_.reset();
 }
 
-detail::HandleStates Process::find_handles() {
+detail::FoundHandles Process::find_handles() {
   // The members of derived classes, before and behind this class's own.
   const Extent self = memory();
   const auto* const first = static_cast<const std::byte*>(self.address);
   const auto* const base = reinterpret_cast<const std::byte*>(this);
   const auto* const behind = base + sizeof(Process);
-  detail::HandleStates handles = detail::handles_within(first, static_cast<std::size_t>(base - first));
-  detail::add_once(handles, detail::handles_within(behind, static_cast<std::size_t>(first + self.size - behind)));
+  detail::FoundHandles handles = detail::handles_within(first, static_cast<std::size_t>(base - first));
+  handles.add(detail::handles_within(behind, static_cast<std::size_t>(first + self.size - behind)));
   if (target_) detail::add_handles_of(*target_, handles);
   return handles;
 }
@@ -157,7 +157,7 @@ void Process::run_in_child(pid_t parent, detail::ParentWatch& watch, detail::Giv
   detail::unblock_signals();
   const int status = run_reporting(*this);
   table.end_children();
-  detail::leave(status);
+  detail::end_child(status);
 }
 
 bool Process::is_alive() {

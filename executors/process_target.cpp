@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cofork/executors/process_target.hpp>
 #include <cstring>
 
@@ -13,15 +12,8 @@ void ProcessTarget::operator delete(void* memory, std::size_t size, std::align_v
   ::operator delete(memory, size, alignment);
 }
 
-void add_once(HandleStates& handles, const HandleStates& more) {
-  for (const auto& state : more) {
-    const auto same = [&](const auto& other) { return other.get() == state.get(); };
-    if (std::none_of(handles.begin(), handles.end(), same)) handles.push_back(state);
-  }
-}
-
-void add_handles_of(const ProcessTarget& target, HandleStates& handles) {
-  add_once(handles, handles_within(target.address(), target.size()));
+void add_handles_of(const ProcessTarget& target, FoundHandles& handles) {
+  handles.add(handles_within(target.address(), target.size()));
   if (!handles_elsewhere(handles)) return;
   const HandleCollector collector;
   target.copy_arguments();

@@ -46,9 +46,7 @@ class ProcessTarget {
 
 /// Adds to `handles` those that a target was given: in its memory, and in its
 /// arguments. Each once.
-void add_handles_of(const ProcessTarget& target, HandleStates& handles);
-/// Adds `more` to `handles`, each once.
-void add_once(HandleStates& handles, const HandleStates& more);
+void add_handles_of(const ProcessTarget& target, FoundHandles& handles);
 
 /// `std::is_copy_constructible` is true for a container of what cannot be copied.
 template <class T>

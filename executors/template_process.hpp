@@ -49,7 +49,7 @@ struct TemplateProcess {
 
 /// What a template and all its workers keep of the process that forks it, beside its memory.
 struct Inheritance {
-  HandleStates handles;
+  FoundHandles handles;
   std::vector<int> descriptors;
 };
 

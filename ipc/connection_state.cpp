@@ -8,6 +8,7 @@
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/spawn.hpp>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -23,9 +24,10 @@ ConnectionState::ConnectionState(std::unique_ptr<MessageSocket> socket, EndLine 
       writable_(writable),
       in_line_limit_(socket_->in_line_limit()) {}
 
-ConnectionState::~ConnectionState() {
+ConnectionState::~ConnectionState() { close(); }
+
+void ConnectionState::close() noexcept {
   MessageFiles::drop_all_of(files_);
-  if (watches_.empty()) return;
   struct Open {
     std::unique_ptr<MessageSocket> socket;
     EndLine line;
@@ -87,6 +89,7 @@ bool ConnectionState::something_arrived() {
 ConnectionState::Sent ConnectionState::send(OutgoingMessagePtr& message, std::uint64_t& ticket) {
   use();
   const auto try_send = [&] {
+    if (kept_by_others_ && line_.other_side_gone()) return Sent::closed;
     const std::lock_guard lock(mutex_);
     const Sent sent = socket_->try_send(message);
     if (sent == Sent::begun) ticket = ++begun_;
@@ -216,6 +219,18 @@ void ConnectionState::after_fork_in_child(bool given) noexcept {
     static_cast<void>(socket_.release());  // with numbers that are not its any more
   }
   watches_.close(nullptr);
+}
+
+bool ConnectionState::stays_in_reach() noexcept {
+  if (line_.valid()) kept_by_others_ = true;
+  return line_.valid();
+}
+
+void ConnectionState::in_reach_of_child() noexcept {
+  new (&mutex_) std::mutex;  // another thread of the parent may have held it
+  mutex_.lock();
+  after_fork_in_child(true);
+  line_.let_go();
 }
 
 void ConnectionState::process_waits() noexcept {

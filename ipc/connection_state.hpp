@@ -72,9 +72,13 @@ class ConnectionState final : public HandleState {
   void before_fork() override;
   void after_fork_in_parent() noexcept override;
   void after_fork_in_child(bool given) noexcept override;
+  bool stays_in_reach() noexcept override;
+  void in_reach_of_child() noexcept override;
   void process_waits() noexcept override;
 
  private:
+  void close_in_child() noexcept override { close(); }
+  void close() noexcept;
   Received try_receive(IncomingMessage& message);
 
   mutable std::mutex mutex_;
@@ -85,6 +89,8 @@ class ConnectionState final : public HandleState {
   const MessageFiles::Owner files_ = MessageFiles::new_owner();
   std::atomic<bool> used_ = false;
   std::atomic<bool> given_away_ = false;
+  // By children that were not given it: then the socket does not tell that the other end is gone.
+  std::atomic<bool> kept_by_others_ = false;
   SocketWatches watches_;
   std::uint64_t begun_ = 0;
 };

@@ -89,7 +89,11 @@ ListenerState::~ListenerState() {
         status.st_ino == own_path_->inode)
       static_cast<void>(::unlink(own_path_->path.c_str()));
   }
-  if (watches_.empty()) return;
+  close();
+}
+
+void ListenerState::close() noexcept {
+  handshakes_.clear();
   struct Open {
     ipc::Descriptor socket, epoll;
   };

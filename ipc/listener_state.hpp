@@ -55,6 +55,8 @@ class ListenerState final : public HandleState {
   void after_fork_in_child(bool given) noexcept override;
 
  private:
+  void close_in_child() noexcept override { close(); }
+  void close() noexcept;
   ipc::Descriptor accept_socket();
   ConnectionPtr begin_handshake();
   ConnectionPtr continue_handshakes();

@@ -63,10 +63,21 @@ void Monitor::map(std::size_t state_size) {
 
 Monitor::~Monitor() {
   if (!given() || generation_ != fork_generation()) return;
+  leave_sleepers();
+  leave();
+}
+
+void Monitor::close_in_child() noexcept {
+  leave_sleepers();
+  leave();
+  watched_.clear();
+  HandleState::close_in_child();
+}
+
+void Monitor::leave_sleepers() noexcept {
   for (const auto& watcher : watched_by_)
     if (const std::shared_ptr<ipc::Descriptor> epoll = watcher.lock())
       ::epoll_ctl(epoll->get(), EPOLL_CTL_DEL, bell(), nullptr);
-  leave();
 }
 
 void Monitor::leave() noexcept {

@@ -93,6 +93,7 @@ class Monitor : public HandleState {
 
   void list_descriptors(std::vector<int>& to) const override;
   void after_fork_in_child(bool given) noexcept override;
+  bool stays_in_reach() noexcept override { return true; }
 
  protected:
   /// Makes one; the state is zero. `what` names it in errors ("queue"). Throws std::system_error.
@@ -100,6 +101,7 @@ class Monitor : public HandleState {
   /// One that came in a message. DecodeError if it is something else.
   Monitor(const char* what, std::uint32_t kind, std::size_t state_size, ipc::Reader& reader);
   ~Monitor() override;
+  void close_in_child() noexcept override;
 
   /// The channel's own part of the memory, 64-byte aligned.
   template <class State>
@@ -121,6 +123,7 @@ class Monitor : public HandleState {
   static constexpr std::uint32_t no_place = UINT32_MAX;
 
   void map(std::size_t state_size);
+  void leave_sleepers() noexcept;
   void ring(std::uint64_t asleep) noexcept;
   std::uint32_t take_place();
   bool take_lock_from_dead(std::uint32_t holder);

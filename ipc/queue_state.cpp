@@ -57,6 +57,11 @@ QueueState::~QueueState() {
   unlock();
 }
 
+void QueueState::close_in_child() noexcept {
+  if (sender_) MessageFiles::drop_all_of(files_);
+  Monitor::close_in_child();
+}
+
 void QueueState::encode(ipc::Writer& writer) {
   Monitor::encode(writer);
   const std::lock_guard guard(lifeline_mutex_);
@@ -129,6 +134,11 @@ void QueueState::after_fork_in_child(bool given) noexcept {
   // Their descriptors are closed already.
   static_cast<void>(sender_.release());
   static_cast<void>(receiver_.release());
+}
+
+void QueueState::in_reach_of_child() noexcept {
+  after_fork_in_child(true);
+  lifeline_.let_go();
 }
 
 // --- Putting ---

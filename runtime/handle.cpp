@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cofork/runtime/handle.hpp>
@@ -6,6 +7,7 @@
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -39,6 +41,21 @@ class HandleRegistry {
     const std::lock_guard lock(mutex_);
     static_cast<Link<HandleBase>&>(handle).unlink();
   }
+  bool is_used(HandleState& state) noexcept {
+    const std::lock_guard lock(mutex_);
+    bool used = false;
+    for_each_handle(state, [&](const HandleBase& handle) { used |= !handle.foreign_; });
+    return used;
+  }
+  /// In a child that was given these handles of the state.
+  static void count_only(HandleState& state, const FoundHandles& given) noexcept {
+    std::size_t counted = 0;
+    for_each_handle(state, [&](HandleBase& handle) {
+      handle.foreign_ = !given.has(handle);
+      if (!handle.foreign_) ++counted;
+    });
+    state.foreign_references_ = state.references_ - counted;
+  }
 
   /// Calls `visit` with every state; it must not make, copy or destroy handles.
   template <class F>
@@ -47,7 +64,7 @@ class HandleRegistry {
     for (HandleState* state = first_; state; state = state->next_) visit(*state);
   }
   template <class F>
-  void for_each_handle(HandleState& state, F&& visit) {
+  static void for_each_handle(HandleState& state, F&& visit) {
     state.handles_.for_each([&](HandleBase& handle) { visit(handle); });
   }
 
@@ -71,11 +88,6 @@ namespace {
 thread_local HandleCollector* collector = nullptr;
 
 HandleRegistry& registry() { return HandleRegistry::instance(); }
-
-void add_once(HandleStates& states, HandleState& state) {
-  const auto same = [&](const IntrusivePtr<HandleState>& other) { return other.get() == &state; };
-  if (std::none_of(states.begin(), states.end(), same)) states.emplace_back(&state);
-}
 
 struct Words {
   const std::byte* memory;
@@ -106,15 +118,39 @@ bool refers_to(Words words, std::uintptr_t address) {
 HandleState::HandleState(const char* what) : what_(what) { registry().add(*this); }
 HandleState::~HandleState() { registry().remove(*this); }
 
+void HandleState::last_reference_gone(std::size_t left) noexcept {
+  if (left == 0) {
+    delete this;
+  } else if (given() && !registry().is_used(*this)) {
+    close_in_child();
+    given_.store(false, std::memory_order_relaxed);
+  }
+}
+
+void HandleState::close_in_child() noexcept {
+  std::vector<int> descriptors;
+  try {
+    list_descriptors(descriptors);
+  } catch (const std::bad_alloc&) {
+    return;  // they are closed with the process
+  }
+  for (const int descriptor : descriptors) ::close(descriptor);
+  after_fork_in_child(false);
+}
+
 void HandleState::fail_not_given() const {
   throw std::logic_error(std::string("this ") + what_ +
                          " was not given to this process: pass it as an argument, or capture a copy of it");
 }
 
 HandleBase::HandleBase(IntrusivePtr<HandleState> state) { enter(std::move(state)); }
-HandleBase::HandleBase(const HandleBase& other) : Link<HandleBase>() { enter(other.state_); }
+HandleBase::HandleBase(const HandleBase& other) : Link<HandleBase>() {
+  if (collector && other.state_) collector->record(other, *other.state_);
+  enter(other.state_);
+}
 HandleBase::HandleBase(HandleBase&& other) noexcept {
   IntrusivePtr<HandleState> state = other.state_;
+  if (collector && state) collector->record(other, *state);
   other.reset();
   enter(std::move(state));
 }
@@ -136,40 +172,56 @@ HandleBase::~HandleBase() { reset(); }
 
 void HandleBase::enter(IntrusivePtr<HandleState> state) noexcept {
   state_ = std::move(state);
-  if (!state_) return;
-  registry().link(*this);
-  if (collector) collector->record(*this);
+  if (state_) registry().link(*this);
 }
 
 void HandleBase::reset() noexcept {
   if (!state_) return;
   registry().unlink(*this);
+  if (std::exchange(foreign_, false)) state_->foreign_references_.fetch_sub(1, std::memory_order_relaxed);
   state_ = IntrusivePtr<HandleState>();
 }
 
-HandleStates handles_within(const void* memory, std::size_t size) {
-  const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
-  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
-  HandleStates states;
-  // A handle that is still linked holds its reference, so another one can be taken.
-  registry().for_each([&](HandleState& state) {
-    bool found = false;
-    registry().for_each_handle(state, [&](HandleBase& handle) {
-      const auto address = reinterpret_cast<std::uintptr_t>(&handle);
-      found = found || (address >= begin && address < begin + size) || refers_to(words, address);
-    });
-    if (found) add_once(states, state);
-  });
-  return states;
+void FoundHandles::add(const HandleBase& handle, HandleState& state) {
+  if (!has(state)) states_.emplace_back(&state);
+  if (!has(handle)) handles_.push_back(&handle);
 }
 
-bool handles_elsewhere(const HandleStates& found) {
+void FoundHandles::add(const FoundHandles& others) {
+  for (const IntrusivePtr<HandleState>& state : others.states_)
+    if (!has(*state)) states_.push_back(state);
+  for (const HandleBase* handle : others.handles_)
+    if (!has(*handle)) handles_.push_back(handle);
+}
+
+bool FoundHandles::has(const HandleBase& handle) const noexcept {
+  return std::find(handles_.begin(), handles_.end(), &handle) != handles_.end();
+}
+
+bool FoundHandles::has(const HandleState& state) const noexcept {
+  return std::any_of(states_.begin(), states_.end(), [&](const auto& other) { return other.get() == &state; });
+}
+
+FoundHandles handles_within(const void* memory, std::size_t size) {
+  const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  FoundHandles found;
+  // A handle that is still linked holds its reference, so another one can be taken.
+  registry().for_each([&](HandleState& state) {
+    registry().for_each_handle(state, [&](const HandleBase& handle) {
+      const auto address = reinterpret_cast<std::uintptr_t>(&handle);
+      if ((address >= begin && address < begin + size) || refers_to(words, address)) found.add(handle, state);
+    });
+  });
+  return found;
+}
+
+bool handles_elsewhere(const FoundHandles& found) {
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   const std::uintptr_t largest_stack = std::uintptr_t{64} << 20;
   bool elsewhere = false;
   registry().for_each([&](HandleState& state) {
-    const auto same = [&](const IntrusivePtr<HandleState>& other) { return other.get() == &state; };
-    if (std::any_of(found.begin(), found.end(), same)) return;
+    if (found.has(state)) return;
     registry().for_each_handle(state, [&](HandleBase& handle) {
       const auto address = reinterpret_cast<std::uintptr_t>(&handle);
       elsewhere |= address < here || address > here + largest_stack;
@@ -181,52 +233,62 @@ bool handles_elsewhere(const HandleStates& found) {
 HandleCollector::HandleCollector() noexcept : outer_(std::exchange(collector, this)) {}
 HandleCollector::~HandleCollector() { collector = outer_; }
 
-void HandleCollector::record(const HandleBase& handle) noexcept {
+void HandleCollector::record(const HandleBase& handle, HandleState& state) noexcept {
   try {
-    add_once(states_, *handle.state_);
+    handles_.add(handle, state);
   } catch (...) {
     error_ = std::current_exception();
   }
 }
 
-void HandleCollector::add_to(HandleStates& to) const {
+void HandleCollector::add_to(FoundHandles& to) const {
   if (error_) std::rethrow_exception(error_);
-  for (const IntrusivePtr<HandleState>& state : states_) add_once(to, *state);
+  to.add(handles_);
 }
 
-GivenHandles::GivenHandles(HandleStates states) : states_(std::move(states)) {
+GivenHandles::GivenHandles(FoundHandles handles) : handles_(std::move(handles)) {
   // States may stay locked until the fork is over: in one order, whoever forks.
-  std::sort(states_.begin(), states_.end(),
-            [](const auto& a, const auto& b) { return std::less<>()(a.get(), b.get()); });
+  auto& states = handles_.states_;
+  std::sort(states.begin(), states.end(), [](const auto& a, const auto& b) { return std::less<>()(a.get(), b.get()); });
   std::size_t told = 0;
   try {
-    for (; told < states_.size(); ++told) states_[told]->before_fork();
+    for (; told < states.size(); ++told) states[told]->before_fork();
   } catch (...) {
-    while (told > 0) states_[--told]->after_fork_in_parent();
+    while (told > 0) states[--told]->after_fork_in_parent();
     throw;
   }
 }
 
 GivenHandles::~GivenHandles() {
-  for (const IntrusivePtr<HandleState>& state : states_) state->after_fork_in_parent();
+  for (const IntrusivePtr<HandleState>& state : handles_.states_) state->after_fork_in_parent();
 }
 
-std::vector<int> GivenHandles::descriptors() const {
+std::vector<int> GivenHandles::descriptors() {
   std::vector<int> descriptors;
-  for (const IntrusivePtr<HandleState>& state : states_) state->list_descriptors(descriptors);
+  in_reach_.clear();
+  registry().for_each([&](HandleState& state) {
+    if (!state.given() || handles_.has(state) || !state.stays_in_reach()) return;
+    in_reach_.push_back(&state);
+    state.list_descriptors(descriptors);
+  });
+  for (const IntrusivePtr<HandleState>& state : handles_.states_) state->list_descriptors(descriptors);
   return descriptors;
 }
 
 void GivenHandles::in_child() noexcept {
   registry().for_each([&](HandleState& state) {
-    const auto same = [&](const IntrusivePtr<HandleState>& other) { return other.get() == &state; };
-    const bool given = std::any_of(states_.begin(), states_.end(), same);
-    if (!given) state.given_.store(false, std::memory_order_relaxed);
+    const bool given = handles_.has(state);
+    if (!given && std::find(in_reach_.begin(), in_reach_.end(), &state) != in_reach_.end())
+      return state.in_reach_of_child();
+    if (given)
+      HandleRegistry::count_only(state, handles_);
+    else
+      state.given_.store(false, std::memory_order_relaxed);
     state.after_fork_in_child(given);
   });
   // What the destructor does is the parent's.
-  for (IntrusivePtr<HandleState>& state : states_) static_cast<void>(state.release());
-  states_.clear();
+  for (IntrusivePtr<HandleState>& state : handles_.states_) static_cast<void>(state.release());
+  handles_.states_.clear();
 }
 
 void waiting_for_others() noexcept {

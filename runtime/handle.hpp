@@ -35,18 +35,28 @@ class HandleState {
   /// In the child. `given`: its descriptors are open here; otherwise they are closed already (their numbers may belong
   /// to others), and it cannot be used any more, which `check_given` tells.
   virtual void after_fork_in_child(bool given) noexcept = 0;
+  /// Whether a child that was not given it keeps its descriptors: what the child comes across in its copy of the
+  /// parent's memory can be used there. Told in the parent.
+  virtual bool stays_in_reach() noexcept { return false; }
+  /// Then in the child, instead of `after_fork_in_child`. The process holds no end of it until it uses it.
+  virtual void in_reach_of_child() noexcept { after_fork_in_child(true); }
   /// The process is about to wait for other processes (`waiting_for_others`).
   virtual void process_waits() noexcept {}
 
   void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void drop_reference() noexcept {
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    const std::size_t left = references_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+    if (left == foreign_references_.load(std::memory_order_relaxed)) last_reference_gone(left);
   }
 
  protected:
   /// `what` names it in errors ("queue").
   explicit HandleState(const char* what);
   virtual ~HandleState();
+
+  /// Does what the destructor would, in a child whose last reference is gone while the copies that it has of the
+  /// parent's stay; as it is, closes the descriptors that are listed. Afterwards the state is not given any more.
+  virtual void close_in_child() noexcept;
 
   const char* what() const noexcept { return what_; }
   bool given() const noexcept { return given_.load(std::memory_order_relaxed); }
@@ -56,10 +66,14 @@ class HandleState {
   friend class HandleRegistry;
   friend class GivenHandles;
   [[noreturn]] void fail_not_given() const;
+  void last_reference_gone(std::size_t left) noexcept;
 
   const char* const what_;
   std::atomic<bool> given_{true};
   std::atomic<std::size_t> references_{0};
+  // Those of them that are in a child's copy of its parent's memory, beside the handles that it was given: they do not
+  // keep the state open.
+  std::atomic<std::size_t> foreign_references_{0};
   List<HandleBase> handles_;     // guarded by the registry's mutex
   HandleState* next_ = nullptr;  // in the registry
   HandleState* previous_ = nullptr;
@@ -90,19 +104,33 @@ class HandleBase : private Link<HandleBase> {
   friend class HandleCollector;
   void enter(IntrusivePtr<HandleState> state) noexcept;
   IntrusivePtr<HandleState> state_;
+  bool foreign_ = false;
 };
 
-using HandleStates = std::vector<IntrusivePtr<HandleState>>;
+/// Handles, by their addresses, and their states, each once.
+class FoundHandles {
+ public:
+  void add(const HandleBase& handle, HandleState& state);
+  void add(const FoundHandles& others);
+  bool has(const HandleBase& handle) const noexcept;
+  bool has(const HandleState& state) const noexcept;
+  const std::vector<IntrusivePtr<HandleState>>& states() const noexcept { return states_; }
 
-/// The states of the handles that lie in the memory of a target, or that a word in it points to: captures by value and
-/// by reference, members, and the elements of a vector of handles. Each once.
-HandleStates handles_within(const void* memory, std::size_t size);
+ private:
+  friend class GivenHandles;
+  std::vector<IntrusivePtr<HandleState>> states_;
+  std::vector<const HandleBase*> handles_;
+};
 
-/// True if there may be handles that only `HandleCollector` would find: on the heap, and not among `found`.
-bool handles_elsewhere(const HandleStates& found);
+/// The handles that lie in the memory of a target, or that a word in it points to: captures by value and by reference,
+/// members, and the elements of a vector of handles.
+FoundHandles handles_within(const void* memory, std::size_t size);
 
-/// Records the handles that are copied or moved on this thread while it lives: for copying a target whose handles lie
-/// deep in containers.
+/// True if there may be handles that only `HandleCollector` would find: on the heap, and not of a state in `found`.
+bool handles_elsewhere(const FoundHandles& found);
+
+/// Records the handles that are copied or moved from on this thread while it lives: for copying a target whose handles
+/// lie deep in containers.
 class HandleCollector {
  public:
   HandleCollector() noexcept;
@@ -110,13 +138,13 @@ class HandleCollector {
   HandleCollector& operator=(const HandleCollector&) = delete;
   ~HandleCollector();
 
-  /// Adds what was recorded to `to`, each once. Rethrows if recording failed (`std::bad_alloc`).
-  void add_to(HandleStates& to) const;
+  /// Adds what was recorded to `to`. Rethrows if recording failed (`std::bad_alloc`).
+  void add_to(FoundHandles& to) const;
 
  private:
   friend class HandleBase;
-  void record(const HandleBase& handle) noexcept;
-  HandleStates states_;
+  void record(const HandleBase& handle, HandleState& state) noexcept;
+  FoundHandles handles_;
   std::exception_ptr error_;
   HandleCollector* outer_;
 };
@@ -125,18 +153,21 @@ class HandleCollector {
 class GivenHandles {
  public:
   /// Tells each state that it is given.
-  explicit GivenHandles(HandleStates states);
+  explicit GivenHandles(FoundHandles handles);
   GivenHandles(const GivenHandles&) = delete;
   GivenHandles& operator=(const GivenHandles&) = delete;
   ~GivenHandles();
 
   /// What the child must not close.
-  std::vector<int> descriptors() const;
-  /// In the child, after everything else was closed: given handles work, all others report that they were not given.
+  std::vector<int> descriptors();
+  /// In the child, after everything else was closed: given handles work, and what else is in reach; all others report
+  /// that they were not given. What is given is open until the child has closed, or destroyed, the handles that were
+  /// found and its copies of them; other copies of the parent's, though they work as long, are not waited for.
   void in_child() noexcept;
 
  private:
-  HandleStates states_;
+  FoundHandles handles_;
+  std::vector<const HandleState*> in_reach_;
 };
 
 /// Call it before this process waits for another one: to end, or to send. Ends of channels that were given away, and

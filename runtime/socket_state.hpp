@@ -51,6 +51,7 @@ class SocketState final : public HandleState {
 
   void list_descriptors(std::vector<int>& to) const override;
   void after_fork_in_child(bool given) noexcept override;
+  void close_in_child() noexcept override { close(); }
 
   bool failed_for_want = false;  ///< The system had no descriptor, or no memory, for the last one that came.
 

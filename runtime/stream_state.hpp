@@ -74,6 +74,7 @@ class StreamState final : public HandleState {
 
   void list_descriptors(std::vector<int>& to) const override;
   void after_fork_in_child(bool given) noexcept override;
+  void close_in_child() noexcept override { close(); }
 
  private:
   StreamOperation*& operation(DescriptorPoll::For what) noexcept {

@@ -260,3 +260,25 @@ TEST_CASE("no descendant outlives a process that is killed") {
     CHECK(support::eventually([&] { return !support::is_running(pid); }));
   }
 }
+
+TEST_CASE("what a child registers by atexit runs after its target, and what its parent registered does not") {
+  const auto outcome = support::in_child([] {
+    static OpenPipe pipe;
+    static bool in_parent = true;
+    std::atexit([] { pipe.write(in_parent ? "" : "parent's "); });
+    Process process([] {
+      in_parent = false;
+      static const struct Last {
+        ~Last() { pipe.write("object"); }
+      } last;
+      std::atexit([] { pipe.write("handler, "); });
+    });
+    process.start();
+    process.blocking_join();
+    pipe.writer.reset();
+    support::require(process.exitcode() == 0, "the exit code");
+    support::require(pipe.read(100) == "handler, object", "what ran");
+  });
+  INFO(outcome.output);
+  CHECK(outcome.succeeded());
+}
