@@ -36,13 +36,11 @@ struct ProcessOptions {
 /// A function that runs in a child forked from this process (`multiprocessing.Process`).
 ///
 /// The child sees the parent's memory as it was at `start()`; what it changes there it changes for itself. It shares
-/// no loop with its parent, has no signal handlers and an empty standard input. It is given the handles (queues,
-/// connections, locks, streams) among its arguments, in the target's captures, by value or by reference, and the
-/// members of a derived class. Other queues, locks, pipes and shared memory that it comes across (through `this`, in a
-/// container, in a global variable) work, too, but it counts as somebody who may still write only from when it does;
-/// other streams, listeners and connections of `connect` are closed in it. Descriptors that a program started by `exec`
-/// would inherit stay open. It ends by `_exit`, after what it registered itself by `atexit`, and after flushing stdio,
-/// without any destructors or handlers of the parent.
+/// no loop with its parent, has no signal handlers, an empty standard input, and of the library's descriptors those of
+/// the handles (queues, connections, locks) that it was given: as arguments, in the target's captures, or as members of
+/// a derived class; of handles in a container other than a vector only those in arguments. Descriptors that a program
+/// started by `exec` would inherit stay open. It ends by `_exit`, after what it registered itself by `atexit`, and after
+/// flushing stdio, without any destructors or handlers of the parent.
 ///
 /// Nobody has to wait for it: a child that still runs when its `Process` is destroyed goes on. When the run of
 /// `cofork::run` in which it was started ends, and when the process does by returning from `main` or by `exit`, its

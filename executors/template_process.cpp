@@ -38,12 +38,6 @@ constexpr int parent_death_signal = SIGTERM;
 
 Descriptor open_pidfd(pid_t pid) { return Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
 
-std::vector<int> inherited_descriptors(const Inheritance& inheritance, GivenHandles& handles) {
-  std::vector<int> descriptors = handles.descriptors();
-  descriptors.insert(descriptors.end(), inheritance.descriptors.begin(), inheritance.descriptors.end());
-  return descriptors;
-}
-
 [[noreturn]] void run_worker(WorkerMain worker_main, pid_t parent, const std::vector<Descriptor>& given,
                              std::span<const int> inherited, GivenHandles* handles) noexcept {
   std::vector<int> descriptors(given.size());
@@ -61,8 +55,14 @@ std::vector<int> inherited_descriptors(const Inheritance& inheritance, GivenHand
 // All signals stay blocked here: those that matter are read from a descriptor, and nobody ends it by mistake.
 class Template {
  public:
-  Template(int control, pid_t parent, WorkerMain worker_main, const Inheritance* inheritance)
-      : control_(control), parent_(parent), self_(::getpid()), worker_main_(worker_main), inheritance_(inheritance) {}
+  Template(int control, pid_t parent, WorkerMain worker_main, const Inheritance* inheritance,
+           std::span<const int> inherited)
+      : control_(control),
+        parent_(parent),
+        self_(::getpid()),
+        worker_main_(worker_main),
+        inheritance_(inheritance),
+        inherited_(inherited) {}
 
   [[noreturn]] void run() noexcept {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -120,18 +120,14 @@ class Template {
     const std::vector<Descriptor> given = std::exchange(received_.descriptors, {});
     if (received_.lost || given.size() != request.value) return fail(EMFILE);
     std::optional<GivenHandles> handles;
-    std::vector<int> inherited;
     try {
-      if (inheritance_) {
-        handles.emplace(inheritance_->handles);
-        inherited = inherited_descriptors(*inheritance_, *handles);
-      }
+      if (inheritance_) handles.emplace(inheritance_->handles);
     } catch (const std::system_error& error) {
       return fail(error.code().value());
     }
     const pid_t pid = ::fork();
     if (pid < 0) return fail(errno);
-    if (pid == 0) run_worker(worker_main_, self_, given, inherited, handles ? &*handles : nullptr);
+    if (pid == 0) run_worker(worker_main_, self_, given, inherited_, handles ? &*handles : nullptr);
     ::setpgid(pid, pid);  // the worker does it too: who comes first makes the group
     ids_.emplace(pid, request.id);
     pids_.emplace(request.id, pid);
@@ -226,6 +222,7 @@ class Template {
   const pid_t self_;
   const WorkerMain worker_main_;
   const Inheritance* const inheritance_;
+  const std::span<const int> inherited_;
   Descriptor signals_;
   ipc::ReceivedDescriptors received_;
   std::unordered_map<pid_t, std::uint64_t> ids_;
@@ -241,7 +238,7 @@ class Template {
   enter_child({.parent = parent, .death_signal = parent_death_signal, .descriptors = kept});
   if (inheritance) handles->in_child();
   ::prctl(PR_SET_NAME, name);
-  Template(control, parent, worker_main, inheritance).run();
+  Template(control, parent, worker_main, inheritance, inherited).run();
 }
 
 }  // namespace
@@ -268,8 +265,8 @@ TemplateProcess start_template_process(WorkerMain worker_main, std::string_view 
   name.copy(short_name.data(), short_name.size() - 1);
 
   GivenHandles handles(inheritance ? inheritance->handles : FoundHandles());
-  std::vector<int> inherited;
-  if (inheritance) inherited = inherited_descriptors(*inheritance, handles);
+  std::vector<int> inherited = handles.descriptors();
+  if (inheritance) inherited.insert(inherited.end(), inheritance->descriptors.begin(), inheritance->descriptors.end());
 
   const pid_t parent = ::getpid();
   pid_t pid = -1;

@@ -8,7 +8,6 @@
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/spawn.hpp>
 #include <limits>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -89,7 +88,6 @@ bool ConnectionState::something_arrived() {
 ConnectionState::Sent ConnectionState::send(OutgoingMessagePtr& message, std::uint64_t& ticket) {
   use();
   const auto try_send = [&] {
-    if (kept_by_others_ && line_.other_side_gone()) return Sent::closed;
     const std::lock_guard lock(mutex_);
     const Sent sent = socket_->try_send(message);
     if (sent == Sent::begun) ticket = ++begun_;
@@ -219,18 +217,6 @@ void ConnectionState::after_fork_in_child(bool given) noexcept {
     static_cast<void>(socket_.release());  // with numbers that are not its any more
   }
   watches_.close(nullptr);
-}
-
-bool ConnectionState::stays_in_reach() noexcept {
-  if (line_.valid()) kept_by_others_ = true;
-  return line_.valid();
-}
-
-void ConnectionState::in_reach_of_child() noexcept {
-  new (&mutex_) std::mutex;  // another thread of the parent may have held it
-  mutex_.lock();
-  after_fork_in_child(true);
-  line_.let_go();
 }
 
 void ConnectionState::process_waits() noexcept {

@@ -72,8 +72,6 @@ class ConnectionState final : public HandleState {
   void before_fork() override;
   void after_fork_in_parent() noexcept override;
   void after_fork_in_child(bool given) noexcept override;
-  bool stays_in_reach() noexcept override;
-  void in_reach_of_child() noexcept override;
   void process_waits() noexcept override;
 
  private:
@@ -89,8 +87,6 @@ class ConnectionState final : public HandleState {
   const MessageFiles::Owner files_ = MessageFiles::new_owner();
   std::atomic<bool> used_ = false;
   std::atomic<bool> given_away_ = false;
-  // By children that were not given it: then the socket does not tell that the other end is gone.
-  std::atomic<bool> kept_by_others_ = false;
   SocketWatches watches_;
   std::uint64_t begun_ = 0;
 };

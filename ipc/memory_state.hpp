@@ -37,7 +37,6 @@ class MemoryState : public HandleState {
 
   void list_descriptors(std::vector<int>& to) const override;
   void after_fork_in_child(bool given) noexcept override;
-  bool stays_in_reach() noexcept override { return true; }
 
  private:
   void map(std::size_t size);

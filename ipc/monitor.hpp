@@ -93,7 +93,6 @@ class Monitor : public HandleState {
 
   void list_descriptors(std::vector<int>& to) const override;
   void after_fork_in_child(bool given) noexcept override;
-  bool stays_in_reach() noexcept override { return true; }
 
  protected:
   /// Makes one; the state is zero. `what` names it in errors ("queue"). Throws std::system_error.

@@ -136,11 +136,6 @@ void QueueState::after_fork_in_child(bool given) noexcept {
   static_cast<void>(receiver_.release());
 }
 
-void QueueState::in_reach_of_child() noexcept {
-  after_fork_in_child(true);
-  lifeline_.let_go();
-}
-
 // --- Putting ---
 
 bool QueueState::has_room(LogPosition tail, std::uint64_t units) const noexcept {

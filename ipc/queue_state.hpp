@@ -122,7 +122,6 @@ class QueueState final : public Monitor {
   void before_fork() override;
   void after_fork_in_parent() noexcept override;
   void after_fork_in_child(bool given) noexcept override;
-  void in_reach_of_child() noexcept override;
   void process_waits() noexcept override;
 
   void close_in_child() noexcept override;

@@ -263,14 +263,8 @@ GivenHandles::~GivenHandles() {
   for (const IntrusivePtr<HandleState>& state : handles_.states_) state->after_fork_in_parent();
 }
 
-std::vector<int> GivenHandles::descriptors() {
+std::vector<int> GivenHandles::descriptors() const {
   std::vector<int> descriptors;
-  in_reach_.clear();
-  registry().for_each([&](HandleState& state) {
-    if (!state.given() || handles_.has(state) || !state.stays_in_reach()) return;
-    in_reach_.push_back(&state);
-    state.list_descriptors(descriptors);
-  });
   for (const IntrusivePtr<HandleState>& state : handles_.states_) state->list_descriptors(descriptors);
   return descriptors;
 }
@@ -278,8 +272,6 @@ std::vector<int> GivenHandles::descriptors() {
 void GivenHandles::in_child() noexcept {
   registry().for_each([&](HandleState& state) {
     const bool given = handles_.has(state);
-    if (!given && std::find(in_reach_.begin(), in_reach_.end(), &state) != in_reach_.end())
-      return state.in_reach_of_child();
     if (given)
       HandleRegistry::count_only(state, handles_);
     else

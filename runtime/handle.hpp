@@ -35,11 +35,6 @@ class HandleState {
   /// In the child. `given`: its descriptors are open here; otherwise they are closed already (their numbers may belong
   /// to others), and it cannot be used any more, which `check_given` tells.
   virtual void after_fork_in_child(bool given) noexcept = 0;
-  /// Whether a child that was not given it keeps its descriptors: what the child comes across in its copy of the
-  /// parent's memory can be used there. Told in the parent.
-  virtual bool stays_in_reach() noexcept { return false; }
-  /// Then in the child, instead of `after_fork_in_child`. The process holds no end of it until it uses it.
-  virtual void in_reach_of_child() noexcept { after_fork_in_child(true); }
   /// The process is about to wait for other processes (`waiting_for_others`).
   virtual void process_waits() noexcept {}
 
@@ -159,15 +154,14 @@ class GivenHandles {
   ~GivenHandles();
 
   /// What the child must not close.
-  std::vector<int> descriptors();
-  /// In the child, after everything else was closed: given handles work, and what else is in reach; all others report
-  /// that they were not given. What is given is open until the child has closed, or destroyed, the handles that were
-  /// found and its copies of them; other copies of the parent's, though they work as long, are not waited for.
+  std::vector<int> descriptors() const;
+  /// In the child, after everything else was closed: given handles work, all others report that they were not given.
+  /// What is given is open until the child has closed, or destroyed, the handles that were found and its copies of
+  /// them; other copies of the parent's, though they work as long, are not waited for.
   void in_child() noexcept;
 
  private:
   FoundHandles handles_;
-  std::vector<const HandleState*> in_reach_;
 };
 
 /// Call it before this process waits for another one: to end, or to send. Ends of channels that were given away, and

@@ -163,10 +163,12 @@ TEST_CASE("blocking for a lock on a loop's thread is an error") {
   cofork::run(main);
 }
 
-TEST_CASE("a child can use a lock that it comes across, but nobody one that was moved from") {
+TEST_CASE("a lock that a child was not given cannot be used there, nor one that was moved from") {
   Lock lock;
   static const Lock* other = &lock;
-  CHECK(run_in_processes(1, [](int) { support::require(other->try_acquire(), "it is there"); }));
+  CHECK(run_in_processes(1, [](int) {
+    support::require(throws_logic_error([] { static_cast<void>(other->try_acquire()); }), "it was not given");
+  }));
   const Lock moved = std::move(lock);
   CHECK_THROWS_AS(lock.try_acquire(), std::logic_error);
 }

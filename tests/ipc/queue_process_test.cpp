@@ -9,7 +9,6 @@
 #include <cofork/runtime/sleep.hpp>
 #include <cofork/runtime/spawn.hpp>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -229,22 +228,27 @@ TEST_CASE("a queue that was shut down ends everywhere") {
   join_all(processes);
 }
 
-TEST_CASE("a child can use a queue that it comes across, and is a producer only then") {
-  Queue<int> queue, answers;
-  struct Service {
-    int number;
-    std::map<std::string, Queue<int>> queues;
-  };
-  const Service service{7, {{"in", queue}, {"out", answers}}};
-  Process child([&service] {
-    const int number = service.queues.at("in").blocking_get() + service.number;
-    service.queues.at("out").blocking_put(number);
+TEST_CASE("a child that was not given a queue cannot use it") {
+  Queue<int> queue;
+  auto hidden = std::make_unique<Queue<int>>(queue);
+  Queue<int>* const address = hidden.get();
+  Shared<std::atomic<int>> errors;
+  Process child([&errors, integer = reinterpret_cast<std::uintptr_t>(address) ^ 1] {
+    auto* const secret = reinterpret_cast<Queue<int>*>(integer ^ 1);
+    for (const auto& use : std::vector<std::function<void()>>{
+             [&] { secret->put_nowait(1); }, [&] { secret->get_nowait(); }, [&] { secret->qsize(); }}) {
+      try {
+        use();
+      } catch (const std::logic_error&) {
+        ++*errors;
+      }
+    }
   });
   child.start();
-  queue.blocking_put(1);
-  CHECK(answers.blocking_get() == 8);
-  CHECK(child.blocking_join());
+  child.blocking_join();
   CHECK(child.exitcode() == 0);
+  CHECK(*errors == 3);
+  CHECK(queue.empty());
 }
 
 TEST_CASE("a message larger than what is free goes between processes") {
