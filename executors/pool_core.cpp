@@ -128,12 +128,13 @@ bool PoolCore::send_next(PoolWorker& worker, QueueEntry& entry) {
 void PoolCore::send(PoolWorker& worker, Filled filled) {
   Piece& piece = *filled.piece;
   const double expected = piece.statistics->known() ? piece.statistics->nanoseconds : sent_ahead_below;
-  piece.in_frame = worker.sender.publish(filled.function, filled.items, filled.flags, filled.first_offset);
-  piece.in_worker = &worker;
+  // The worker may be at it at once: what says when it was sent must not come later.
   if (observer_) observer_->sent(worker, piece, filled.items);
   const bool timed = piece.limits.timeout.count() != 0;
-  worker.in_flight.emplace_back(InFlight{std::move(filled.piece), piece.in_frame, filled.items, 0, expected,
-                                         timed ? Clock::now().time_since_epoch().count() : 0});
+  const std::int64_t sent_at = timed ? Clock::now().time_since_epoch().count() : 0;
+  piece.in_frame = worker.sender.publish(filled.function, filled.items, filled.flags, filled.first_offset);
+  piece.in_worker = &worker;
+  worker.in_flight.emplace_back(InFlight{std::move(filled.piece), piece.in_frame, filled.items, 0, expected, sent_at});
   worker.expected += expected * filled.items;
   if (piece.belongs_to_worker()) return watch_outstanding();
   lowest_priority_ = std::min(lowest_priority_, piece.limits.priority);

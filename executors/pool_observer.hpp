@@ -21,6 +21,7 @@ class PoolObserver {
   virtual void queued(Piece& piece, std::uint32_t items) noexcept = 0;
   /// Will not be executed. `first` is the first of the tasks, if they are known.
   virtual void cancelled(const Piece* first, std::uint64_t tasks) noexcept = 0;
+  /// About to be sent: from then on the worker may be at them.
   virtual void sent(PoolWorker& worker, Piece& piece, std::uint32_t items) noexcept = 0;
   /// The result of an item, which is counted in `frame.results` already.
   virtual void received(PoolWorker& worker, const InFlight& frame, std::uint32_t item,
