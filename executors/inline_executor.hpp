@@ -117,8 +117,8 @@ class InlineExecutor {
     static_assert(!detail::is_stream<Result>, "a map's function must not return a Stream");
     detail::check_local(options);
     core_->check_open();
-    return Stream<Result>(std::make_unique<detail::InlineMapSource<Result>>(
-        detail::inline_items<Result, Arguments>(core_, options, std::move(function), std::forward<Input>(input))));
+    return Stream<Result>(std::make_unique<detail::InlineMapSource<Result>>(detail::inline_items<Result, Arguments>(
+        core_, options, detail::Clock::now(), std::move(function), std::forward<Input>(input))));
   }
 
   const detail::IntrusivePtr<detail::InlineCore> core_;

@@ -38,13 +38,19 @@ void MapJobBase::start() {
     deadline_.start(deadline_after(timeout_), [](Timer& timer) noexcept {
       MapJobBase& job = *static_cast<Deadline&>(timer).job;
       const IntrusivePtr<MapJobBase> alive(&job);
-      job.expired_ = true;
-      job.stop_chunks();
-      job.consumer.wake();
+      job.expire();
     });
   }
   core_->open_inputs().push_back(*this);
   core_->enqueue(*this);
+}
+
+/// What was done by now can still be taken.
+void MapJobBase::expire() noexcept {
+  expired_ = true;
+  cut_off_ = !input_ended_ && left() != 0;
+  stop_chunks();
+  consumer.wake();
 }
 
 /// Nothing further is pulled.
@@ -68,8 +74,11 @@ void MapJobBase::stop_chunks() noexcept {
   core_->remove(*this);
   chunks_.for_each([&](MapChunk& chunk) {
     const IntrusivePtr<MapChunk> alive(&chunk);
-    if (chunk.parcel) core_->remove(*chunk.parcel);
-    core_->take_back(chunk);
+    if (chunk.parcel) {
+      core_->count_cancelled(chunk, 0, static_cast<std::uint32_t>(chunk.parcel->pending()));
+      core_->remove(*chunk.parcel);
+    }
+    core_->cancel_in_worker(chunk);
   });
   chunks_.for_each([&](MapChunk& chunk) {
     const IntrusivePtr<MapChunk> alive(&chunk);
@@ -81,7 +90,7 @@ void MapJobBase::stop_chunks() noexcept {
 bool MapJobBase::check_next() {
   if (closed_) return false;
   if (has_next()) return true;
-  if (!expired_) return false;
+  if (at_end() || !expired_) return false;
   close();
   char text[80];
   std::snprintf(text, sizeof text, "the map exceeded its timeout of %g s",

@@ -82,8 +82,9 @@ class MapJobBase : public RefCounted, public QueueEntry, private OpenInput {
   void pool_ends(const std::exception_ptr& error) noexcept override { drop(error); }
   void end_input() noexcept;
   void fail_item(std::uint64_t index, std::exception_ptr error) noexcept;
-  bool at_end() const noexcept { return closed_ || (input_ended_ && taken_ == pulled_); }
+  bool at_end() const noexcept { return closed_ || (input_ended_ && !cut_off_ && taken_ == pulled_); }
   void stop_chunks() noexcept;
+  void expire() noexcept;
   std::size_t buffer_size() const noexcept;
 
   IntrusivePtr<PoolCore> core_;
@@ -98,6 +99,7 @@ class MapJobBase : public RefCounted, public QueueEntry, private OpenInput {
   bool unbounded_ = false;  // the pool closes: all that is left is sent
   bool closed_ = false;
   bool expired_ = false;
+  bool cut_off_ = false;  // by that: there is more in the input
   List<MapChunk> chunks_;
   struct Deadline : Timer {
     MapJobBase* job = nullptr;

@@ -60,13 +60,19 @@ void ThreadMapBase::start() {
     deadline_.start(deadline_after(timeout_), [](Timer& timer) noexcept {
       ThreadMapBase& job = *static_cast<Deadline&>(timer).job;
       const IntrusivePtr<ThreadMapBase> alive(&job);
-      job.expired_ = true;
-      job.stop_items();
-      job.consumer.wake();
+      job.expire();
     });
   }
   core_->open_inputs().push_back(*this);
   fill();
+}
+
+/// What was done by now can still be taken.
+void ThreadMapBase::expire() noexcept {
+  expired_ = true;
+  cut_off_ = !input_ended_ && left() != 0;
+  stop_items();
+  consumer.wake();
 }
 
 void ThreadMapBase::end_input() noexcept {
@@ -93,7 +99,7 @@ void ThreadMapBase::stop_items() noexcept {
 bool ThreadMapBase::check_next() {
   if (closed_) return false;
   if (has_next()) return true;
-  if (!expired_) return false;
+  if (at_end() || !expired_) return false;
   close();
   char text[80];
   std::snprintf(text, sizeof text, "the map exceeded its timeout of %g s",

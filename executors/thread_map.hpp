@@ -99,7 +99,8 @@ class ThreadMapBase : public RefCounted, private OpenInput {
   void fail_next_item(std::exception_ptr error) noexcept;
   void end_input() noexcept;
   void stop_items() noexcept;
-  bool at_end() const noexcept { return closed_ || (input_ended_ && taken_ == pulled_); }
+  void expire() noexcept;
+  bool at_end() const noexcept { return closed_ || (input_ended_ && !cut_off_ && taken_ == pulled_); }
 
   const IntrusivePtr<ThreadPoolCore> core_;
   const std::size_t buffersize_;
@@ -110,6 +111,7 @@ class ThreadMapBase : public RefCounted, private OpenInput {
   bool unbounded_ = false;  // the pool closes: all that is left is run
   bool closed_ = false;
   bool expired_ = false;
+  bool cut_off_ = false;  // by that: there is more in the input
   List<ThreadMapItem> items_;
   struct Deadline : Timer {
     ThreadMapBase* job = nullptr;
