@@ -130,14 +130,14 @@ void ForkCore::child_ended(ForkedTask& task) noexcept {
   task.phase_ = ForkedTask::Phase::ended;
   --executing_;
   if (!task.is_stream() && task.outcome_ == ForkedTask::Outcome::none) task.ended_without_result();
-  count(task, *end);
+  if (task.stop_reason_ == StopReason::none && (!end->status_known || end->status != 0)) ++stats_.workers_died;
+  count(task);
   release(task);
   next_turns();
   task.settled();
 }
 
-void ForkCore::count(const ForkedTask& task, const ForkedChild::End& end) noexcept {
-  if (task.stop_reason_ == StopReason::none && (!end.status_known || end.status != 0)) ++stats_.workers_died;
+void ForkCore::count(const ForkedTask& task) noexcept {
   switch (task.outcome_) {
     case ForkedTask::Outcome::none:  // of a stream, whose last message was not asked for yet
     case ForkedTask::Outcome::value:
@@ -193,7 +193,7 @@ void ForkCore::terminate() noexcept {
       task.phase_ = ForkedTask::Phase::ended;
       --executing_;
       if (task.outcome_ == ForkedTask::Outcome::none) task.set_outcome(ForkedTask::Outcome::cancelled);
-      ++(task.outcome_ == ForkedTask::Outcome::cancelled ? stats_.cancelled : stats_.completed);
+      count(task);
     }
     task.stop_listening();
     task.child_.reset();

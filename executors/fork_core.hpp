@@ -141,7 +141,7 @@ class ForkCore final : public RefCounted, private LoopResource {
   void child_ended(ForkedTask& task) noexcept;
   void discard(ForkedTask& task) noexcept;
   void release(ForkedTask& task) noexcept;
-  void count(const ForkedTask& task, const ForkedChild::End& end) noexcept;
+  void count(const ForkedTask& task) noexcept;
   void next_turns() noexcept;
   void forget_closed_maps();
   template <class F>

@@ -132,14 +132,13 @@ Stream<R> inline_stream(std::tuple<F, A...> call) {
 
 /// A map's items, each when it is asked for. They come as outcomes, since a coroutine that throws has ended.
 template <class R, class Arguments, class F, class Input>
-Stream<Outcome<R>> inline_items(IntrusivePtr<InlineCore> core, MapOptions options, F function, Input input) {
+Stream<Outcome<R>> inline_items(IntrusivePtr<InlineCore> core, MapOptions options, Clock::time_point begin, F function,
+                                Input input) {
   const std::string name = name_of_call(function);
-  const Clock::time_point begin = Clock::now();
   for (bool more = true; more;) {
     Outcome<R> outcome;
     std::optional<Arguments> arguments;
     try {
-      if (is_late(begin, options.timeout)) std::rethrow_exception(timeout_error("the map", options.timeout));
       if constexpr (is_stream<Input>) {
         auto value = co_await input.next();
         if (value) arguments.emplace(std::move(*value));
@@ -153,7 +152,9 @@ Stream<Outcome<R>> inline_items(IntrusivePtr<InlineCore> core, MapOptions option
           }
         });
       }
+      if (more && is_late(begin, options.timeout)) std::rethrow_exception(timeout_error("the map", options.timeout));
     } catch (...) {
+      arguments.reset();
       outcome.set_error(std::current_exception());
       more = false;
     }

@@ -111,7 +111,8 @@ class InlineExecutor : public detail::WithDefaultOptions<InlineExecutor> {
     std::optional<std::uint64_t> size;
     if constexpr (requires { input.size(); }) size = input.size();
     return Stream<Result>(std::make_unique<detail::InlineMapSource<Result>>(
-        detail::inline_items<Result, Arguments>(core_, options, std::move(function), std::forward<Input>(input)),
+        detail::inline_items<Result, Arguments>(core_, options, detail::Clock::now(), std::move(function),
+                                                std::forward<Input>(input)),
         size));
   }
 

@@ -38,8 +38,11 @@ void MapJobBase::stop_items() noexcept {
   core_->remove(*this);
   chunks_.for_each([&](MapChunk& chunk) {
     const IntrusivePtr<MapChunk> alive(&chunk);
-    if (chunk.parcel) core_->remove(*chunk.parcel);
-    core_->take_back(chunk);
+    if (chunk.parcel) {
+      core_->count_cancelled(chunk, 0, static_cast<std::uint32_t>(chunk.parcel->pending()));
+      core_->remove(*chunk.parcel);
+    }
+    core_->cancel_in_worker(chunk);
   });
   chunks_.for_each([&](MapChunk& chunk) {
     const IntrusivePtr<MapChunk> alive(&chunk);

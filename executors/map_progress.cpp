@@ -17,9 +17,11 @@ void MapProgress::begin(List<OpenInput>& inputs) {
   inputs.push_back(*this);
 }
 
+/// What was done by now can still be taken.
 void MapProgress::expire() noexcept {
   const IntrusivePtr<MapProgress> alive(this);
   expired_ = true;
+  cut_off_ = !input_ended_ && left() != 0;
   stop_items();
   consumer.wake();
 }
@@ -41,7 +43,7 @@ void MapProgress::close() noexcept {
 bool MapProgress::check_next() {
   if (closed_) return false;
   if (has_next()) return true;
-  if (!expired_) return false;
+  if (ended() || !expired_) return false;
   close();
   char text[80];
   std::snprintf(text, sizeof text, "the map exceeded its timeout of %g s",

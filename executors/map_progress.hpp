@@ -22,7 +22,7 @@ class MapProgress : public RefCounted, private OpenInput {
   /// After it was taken.
   virtual void taken() = 0;
   /// Nothing is left to take, or it is closed.
-  bool ended() const noexcept { return closed_ || (input_ended_ && taken_ == pulled_); }
+  bool ended() const noexcept { return closed_ || (input_ended_ && !cut_off_ && taken_ == pulled_); }
   /// How many results are still to be taken, if that is known.
   std::optional<std::uint64_t> expected() const;
   StreamConsumer consumer;
@@ -67,6 +67,7 @@ class MapProgress : public RefCounted, private OpenInput {
   bool unbounded_ = false;  // the pool closes: all that is left is executed
   bool closed_ = false;
   bool expired_ = false;
+  bool cut_off_ = false;  // by that: there is more in the input
 
  private:
   void pool_closes() noexcept override;

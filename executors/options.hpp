@@ -71,7 +71,8 @@ struct MapOptions {
   std::size_t chunksize = 0;
   /// Items in flight or waiting to be taken, at most; 0: enough to keep the workers busy.
   std::size_t buffersize = 0;
-  /// For the whole map, from the call; 0: none. At the deadline `next()` throws `TimeoutError` and the map has ended.
+  /// For the whole map, from the call; 0: none. What is not done at the deadline is cancelled: after the results that
+  /// were there before, `next()` throws `TimeoutError` and the map has ended.
   std::chrono::nanoseconds timeout{};
   /// For the execution of each item; 0: none. An item that takes longer fails with `TimeoutError`, alone.
   std::chrono::nanoseconds item_timeout{};

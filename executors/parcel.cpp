@@ -76,7 +76,7 @@ void Parcel::drop(const std::exception_ptr& error) noexcept {
       piece_->cancelled(item);
     core_.ended(piece_);
   }
-  if (!error) core_.count_cancelled(count_, piece_.get());
+  if (!error) core_.count_cancelled(*piece_, 0, count_);
 }
 
 }  // namespace cofork::detail

@@ -260,12 +260,15 @@ bool PoolCore::executing(const Piece& piece) const {
   return worker.sender.begun(piece.in_frame) > frame.results;
 }
 
-std::uint32_t PoolCore::take_back(Piece& piece) {
+std::uint32_t PoolCore::cancel_in_worker(Piece& piece) {
   if (!piece.in_worker) return 0;
   PoolWorker& worker = *piece.in_worker;
   InFlight& frame = worker.find(piece.in_frame);
   const std::uint32_t limit = worker.sender.take_back(piece.in_frame, frame.results);
-  worker.expected -= frame.expected_each * (frame.limit - limit);
+  const std::uint32_t taken = frame.limit - limit;
+  worker.expected -= frame.expected_each * taken;
+  worker.tasks_sent -= taken;
+  if (taken != 0) count_cancelled(piece, limit, taken);
   frame.limit = limit;
   if (limit == frame.results) piece.in_worker = nullptr;
   if (limit == 0) worker.sender.arguments_taken(frame.frame);

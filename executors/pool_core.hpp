@@ -65,14 +65,14 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   // For futures and streams.
 
   bool executing(const Piece& piece) const;
-  /// Takes back a piece that is in a worker, as far as it was not begun; returns how many items of it were.
-  std::uint32_t take_back(Piece& piece);
+  /// Takes back a piece that is in a worker, as far as it was not begun, for good; returns how many items of it were.
+  std::uint32_t cancel_in_worker(Piece& piece);
   /// Stops the worker that executes an item of the piece; a coroutine is asked to end first. False if it does not (any
   /// more): the results are there then.
   bool stop(Piece& piece, StopReason reason);
-  void count_cancelled(std::uint64_t tasks, const Piece* first = nullptr) noexcept {
-    stats_.cancelled += tasks;
-    if (observer_) observer_->cancelled(first, tasks);
+  void count_cancelled(const Piece& piece, std::uint32_t first, std::uint32_t items) noexcept {
+    stats_.cancelled += items;
+    if (observer_) observer_->cancelled(piece, first, items);
   }
   void count_submitted(std::uint64_t tasks) noexcept { stats_.submitted += tasks; }
 

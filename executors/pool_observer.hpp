@@ -19,8 +19,8 @@ class PoolObserver {
 
   /// Submitted, or back in the queue because a worker will not execute it after all.
   virtual void queued(Piece& piece, std::uint32_t items) noexcept = 0;
-  /// Will not be executed. `first` is the first of the tasks, if they are known.
-  virtual void cancelled(const Piece* first, std::uint64_t tasks) noexcept = 0;
+  /// Items of the piece, from its `first` on, will not be executed.
+  virtual void cancelled(const Piece& piece, std::uint32_t first, std::uint32_t items) noexcept = 0;
   /// About to be sent: from then on the worker may be at them.
   virtual void sent(PoolWorker& worker, Piece& piece, std::uint32_t items) noexcept = 0;
   /// The result of an item, which is counted in `frame.results` already.

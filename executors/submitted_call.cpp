@@ -50,7 +50,7 @@ void SubmittedWork::drop(const std::exception_ptr& error) noexcept {
     failed(0, error);
   } else {
     cancelled(0);
-    core_->count_cancelled(1, this);
+    core_->count_cancelled(*this, 0, 1);
   }
   core_->ended(IntrusivePtr<Piece>(this));
 }
@@ -58,14 +58,12 @@ void SubmittedWork::drop(const std::exception_ptr& error) noexcept {
 bool SubmittedWork::cancel_work() {
   const IntrusivePtr<Piece> alive(this);
   if (end_ != End::none) return end_ == End::cancelled;
-  if (linked()) {
-    core_->remove(*this);
-  } else if (parcel) {
-    core_->remove(*parcel);
-  } else if (core_->take_back(*this) != 0) {
+  if (QueueEntry* const entry = linked() ? this : parcel) {
+    core_->remove(*entry);
+    core_->count_cancelled(*this, 0, 1);
+  } else if (core_->cancel_in_worker(*this) != 0) {
     return false;
   }
-  core_->count_cancelled(1, this);
   future_.finish_cancelled();
   core_->schedule();
   return true;

@@ -98,13 +98,13 @@ void PoolTrace::sent(PoolWorker&, Piece& piece, std::uint32_t items) noexcept {
   piece.marks.sent_at = now;
 }
 
-void PoolTrace::cancelled(const Piece* first, std::uint64_t tasks) noexcept {
+void PoolTrace::cancelled(const Piece& piece, std::uint32_t first, std::uint32_t items) noexcept {
   attempt([&] {
-    if (!first) return;
     const std::int64_t now = TraceLog::now();
-    const std::int64_t queued_at = first->marks.queued_at != 0 ? first->marks.queued_at : now;
-    log_->tasks.push({first->marks.number, TracedTask::nobody, queued_at, 0, 0, now, now, name_of(*first), pool_,
-                      static_cast<std::uint32_t>(tasks), TaskEnd::cancelled});
+    const std::int64_t queued_at = piece.marks.queued_at != 0 ? piece.marks.queued_at : now;
+    const std::uint64_t number = piece.marks.number != 0 ? piece.marks.number + first : 0;
+    log_->tasks.push(
+        {number, TracedTask::nobody, queued_at, 0, 0, now, now, name_of(piece), pool_, items, TaskEnd::cancelled});
   });
 }
 

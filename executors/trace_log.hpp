@@ -123,7 +123,7 @@ class PoolTrace final : public PoolObserver {
   PoolTrace(const PoolTrace&) = delete;
 
   void queued(Piece& piece, std::uint32_t items) noexcept override;
-  void cancelled(const Piece* first, std::uint64_t tasks) noexcept override;
+  void cancelled(const Piece& piece, std::uint32_t first, std::uint32_t items) noexcept override;
   void sent(PoolWorker& worker, Piece& piece, std::uint32_t items) noexcept override;
   void received(PoolWorker& worker, const InFlight& frame, std::uint32_t item,
                 const ipc::TaskSender::Result& result) noexcept override;

@@ -161,7 +161,7 @@ class FutureAwaiter {
 /// the coroutine goes on when that has ended; `shield` is how to avoid it. A value that arrived before that is
 /// delivered.
 template <class T>
-class [[nodiscard("dropping a future detaches its work")]] Future {
+class Future {
  public:
   using value_type = T;
 

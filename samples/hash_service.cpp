@@ -98,7 +98,7 @@ cofork::Task<> accept_clients(const Settings& settings) {
   const auto body = [&](cofork::TaskGroup& clients) -> cofork::Task<> {
     while (true) try {
         cofork::TcpStream client = co_await listener.accept();
-        static_cast<void>(clients.spawn(serve(pool, settings, std::move(client))));
+        clients.spawn(serve(pool, settings, std::move(client)));
       } catch (const std::system_error& error) {  // no descriptor is left; the next accept waits for a moment
         std::fprintf(stderr, "%s\n", error.what());
       }

@@ -17,7 +17,7 @@ cofork::Task<> serve(cofork::TcpStream client) {
 cofork::Task<> accept_clients(cofork::TcpListener& listener, cofork::TaskGroup& clients) {
   while (true) {
     cofork::TcpStream client = co_await listener.accept();
-    static_cast<void>(clients.spawn(serve(std::move(client))));
+    clients.spawn(serve(std::move(client)));
   }
 }
 

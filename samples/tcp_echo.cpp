@@ -12,7 +12,7 @@ cofork::Task<> echo(cofork::TcpStream client) {
 cofork::Task<> serve(cofork::TcpListener& listener, cofork::TaskGroup& clients) {
   while (true) {
     cofork::TcpStream client = co_await listener.accept();
-    static_cast<void>(clients.spawn(echo(std::move(client))));
+    clients.spawn(echo(std::move(client)));
   }
 }
 

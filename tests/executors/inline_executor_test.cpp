@@ -119,3 +119,27 @@ TEST_CASE("an inline executor tells when a function took too long") {
     co_return;
   });
 }
+
+TEST_CASE("the timeout of an inline map counts from the call and concerns what is left") {
+  cofork::run([]() -> cofork::Task<> {
+    InlineExecutor here;
+    const std::vector<int> items{1, 2};
+    const auto twice = [](int x) { return 2 * x; };
+    auto late = here.map({.timeout = std::chrono::nanoseconds(1)}, twice, items);
+    co_await cofork::sleep(std::chrono::milliseconds(1));
+    bool timed_out = false;
+    try {
+      co_await late.next();
+    } catch (const cofork::TimeoutError&) {
+      timed_out = true;
+    }
+    CHECK(timed_out);
+    const std::optional<int> end = co_await late.next();
+    CHECK(!end);
+    const std::vector<int> none;
+    auto nothing_left = here.map({.timeout = std::chrono::nanoseconds(1)}, twice, none);
+    co_await cofork::sleep(std::chrono::milliseconds(1));
+    const std::optional<int> nothing = co_await nothing_left.next();
+    CHECK(!nothing);
+  });
+}
