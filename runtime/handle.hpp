@@ -2,6 +2,8 @@
 // gets only when they are given to it, and that travel in messages.
 #pragma once
 
+#include <ext/atomicity.h>
+
 #include <atomic>
 #include <cofork/runtime/intrusive_list.hpp>
 #include <cofork/runtime/intrusive_ptr.hpp>
@@ -38,9 +40,10 @@ class HandleState {
   /// The process is about to wait for other processes (`waiting_for_others`).
   virtual void process_waits() noexcept {}
 
-  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  // As std::shared_ptr does it: not atomically while the process has one thread.
+  void add_reference() noexcept { __gnu_cxx::__atomic_add_dispatch(&references_, 1); }
   void drop_reference() noexcept {
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    if (__gnu_cxx::__exchange_and_add_dispatch(&references_, -1) == 1) delete this;
   }
 
  protected:
@@ -59,7 +62,7 @@ class HandleState {
 
   const char* const what_;
   std::atomic<bool> given_{true};
-  std::atomic<std::size_t> references_{0};
+  _Atomic_word references_ = 0;
   List<HandleBase> handles_;     // guarded by the registry's mutex
   HandleState* next_ = nullptr;  // in the registry
   HandleState* previous_ = nullptr;
