@@ -12,31 +12,20 @@
 
 namespace cofork::detail {
 
-struct DescriptorPoll::Handle {
-  uv_poll_t poll;
-  DescriptorPoll* owner = nullptr;
-  int watched = 0;
-};
-
-void IoOperation::on_cancel(Waiter& waiter) noexcept {
-  static_cast<Link<IoOperation>&>(static_cast<IoOperation&>(waiter)).unlink();
-  waiter.resume_cancelled();
-}
-
 void DescriptorPoll::open(int descriptor) {
   Loop& loop = Loop::current();
   const int flags = keep_mode_ ? ::fcntl(descriptor, F_GETFL) : -1;
-  auto handle = std::make_unique<Handle>();
-  const int status = uv_poll_init(loop.uv(), &handle->poll, descriptor);
+  auto handle = std::make_unique<uv_poll_t>();
+  const int status = uv_poll_init(loop.uv(), handle.get(), descriptor);
   if (flags >= 0 && (flags & O_NONBLOCK) == 0) static_cast<void>(::fcntl(descriptor, F_SETFL, flags));
   if (status == UV_EPERM) {
     always_ready_ = true;
     return;
   }
   check_uv(status, "watch a descriptor");
-  handle->poll.data = handle.get();
-  handle->owner = this;
+  handle->data = this;
   handle_ = handle.release();
+  watched_ = 0;
   loop_ = &loop;
   generation_ = fork_generation();
   loop.resources().push_back(*this);
@@ -51,50 +40,48 @@ void DescriptorPoll::wait(IoOperation& operation, int descriptor, For what) {
     return;
   }
   if (loop_ != current_loop) throw std::logic_error("this descriptor belongs to another thread's loop");
-  watch(handle_->watched | (what == For::reading ? UV_READABLE : UV_WRITABLE));
+  watch(watched_ | (what == For::reading ? UV_READABLE : UV_WRITABLE));
   (what == For::reading ? reading_ : writing_).push_back(operation);
 }
 
 void DescriptorPoll::watch(int events) {
-  if (events == handle_->watched) return;
-  handle_->watched = 0;
+  if (events == watched_) return;
+  watched_ = 0;
   const auto on_event = [](uv_poll_t* poll, int status, int ready) {
-    static_cast<Handle*>(poll->data)->owner->ready(status, ready);
+    static_cast<DescriptorPoll*>(poll->data)->ready(status, ready);
   };
-  check_uv(events == 0 ? uv_poll_stop(&handle_->poll) : uv_poll_start(&handle_->poll, events, on_event),
-           "watch a descriptor");
-  handle_->watched = events;
-}
-
-void DescriptorPoll::progress(List<IoOperation>& operations, List<IoOperation>& over) noexcept {
-  while (!operations.empty() && operations.front().attempt()) over.push_back(operations.pop_front());
+  check_uv(events == 0 ? uv_poll_stop(handle_) : uv_poll_start(handle_, events, on_event), "watch a descriptor");
+  watched_ = events;
 }
 
 void DescriptorPoll::ready(int status, int events) noexcept {
   if (status < 0) {
     // An error of the descriptor's, which the operations will be told; libuv has stopped watching.
-    handle_->watched = 0;
+    watched_ = 0;
     events = UV_READABLE | UV_WRITABLE;
   }
-  int wanted = handle_->watched;
-  List<IoOperation> over;
-  for (const int event : {UV_READABLE, UV_WRITABLE}) {
-    List<IoOperation>& operations = event == UV_READABLE ? reading_ : writing_;
-    const bool waited_for = !operations.empty();
-    if ((events & event) != 0) {
-      progress(operations, over);
-      // Whoever was served will as a rule wait again before the next turn: only then nobody watches any more.
-      if (!waited_for) wanted &= ~event;
+  int wanted = watched_;
+  List<Waiter> over;
+  const auto serve = [&](List<Waiter>& operations, int event) {
+    // Whoever was served will as a rule wait again before the next turn: only then nobody watches any more.
+    if (operations.empty()) {
+      if ((events & event) != 0) wanted &= ~event;
+      return;
     }
+    if ((events & event) != 0)
+      while (!operations.empty() && static_cast<IoOperation&>(operations.front()).attempt())
+        over.push_back(operations.pop_front());
     if (status < 0 && !operations.empty()) wanted |= event;
-  }
+  };
+  serve(reading_, UV_READABLE);
+  serve(writing_, UV_WRITABLE);
   try {
     watch(wanted);
   } catch (const std::system_error&) {
     // Nothing but ENOMEM: whatever waits tries again with the next change.
   }
   // At once, while what was read is in the processor's cache. It may destroy this, and others that are over.
-  while (!over.empty()) over.pop_front().resume_now();
+  while (!over.empty()) over.front().resume_now();
 }
 
 void DescriptorPoll::close() noexcept {
@@ -104,19 +91,17 @@ void DescriptorPoll::close() noexcept {
     return;
   }
   static_cast<Link<LoopResource>&>(*this).unlink();
-  Handle* const handle = std::exchange(handle_, nullptr);
   loop_ = nullptr;
-  uv_close(reinterpret_cast<uv_handle_t*>(&handle->poll),
-           [](uv_handle_t* closed) { delete static_cast<Handle*>(closed->data); });
+  uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(handle_, nullptr)),
+           [](uv_handle_t* closed) { delete reinterpret_cast<uv_poll_t*>(closed); });
 }
 
 void DescriptorPoll::forget() noexcept {
   static_cast<Link<LoopResource>&>(*this).unlink();
   // What a closing of it would change is the parent's, so it stays as it is, where a search for leaks finds it.
-  static Handle* abandoned = nullptr;
+  static uv_poll_t* abandoned = nullptr;
   if (handle_) {
-    handle_->owner = nullptr;
-    handle_->poll.data = std::exchange(abandoned, handle_);
+    handle_->data = std::exchange(abandoned, handle_);
     handle_ = nullptr;
   }
   loop_ = nullptr;

@@ -6,6 +6,8 @@
 #include <cofork/runtime/poller.hpp>
 #include <coroutine>
 
+struct uv_poll_s;
+
 namespace cofork {
 class Loop;
 }
@@ -13,7 +15,7 @@ class Loop;
 namespace cofork::detail {
 
 /// Something that a coroutine waits for and that is tried again whenever its descriptor is ready.
-class IoOperation : public Waiter, public Link<IoOperation> {
+class IoOperation : public Waiter {
  public:
   /// True when it is over, with a result or an error; then the coroutine is resumed. One that was over stays so,
   /// whether it is cancelled before that or not.
@@ -24,7 +26,7 @@ class IoOperation : public Waiter, public Link<IoOperation> {
   ~IoOperation() = default;
 
   /// Cancelling it at once ends it; the derived class sees `cancelled()` when it is resumed.
-  static void on_cancel(Waiter& waiter) noexcept;
+  static void on_cancel(Waiter& waiter) noexcept { waiter.resume_cancelled(); }
 };
 
 /// A loop's watch on a descriptor: libuv is told when something waits for the first time, and from then on only when
@@ -55,23 +57,22 @@ class DescriptorPoll final : private LoopResource {
   /// Calls `visit` with every operation that waits; it may take it out.
   template <class F>
   void for_each(F&& visit) {
-    reading_.for_each(visit);
-    writing_.for_each(visit);
+    for (List<Waiter>* operations : {&reading_, &writing_})
+      operations->for_each([&](Waiter& waiter) { visit(static_cast<IoOperation&>(waiter)); });
   }
 
   /// The descriptor's open file is shared with others: it must not stay non-blocking, as libuv makes it.
   void keep_mode() noexcept { keep_mode_ = true; }
 
  private:
-  struct Handle;
   void loop_closing() noexcept override { close(); }
   void open(int descriptor);
   void watch(int events);
   void ready(int status, int events) noexcept;
-  static void progress(List<IoOperation>& operations, List<IoOperation>& over) noexcept;
 
-  Handle* handle_ = nullptr;  // libuv's from `close` on
-  List<IoOperation> reading_, writing_;
+  uv_poll_s* handle_ = nullptr;  // libuv's from `close` on
+  int watched_ = 0;
+  List<Waiter> reading_, writing_;
   Loop* loop_ = nullptr;
   unsigned generation_ = 0;
   bool always_ready_ = false;

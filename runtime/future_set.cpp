@@ -14,8 +14,8 @@ void FutureSet::listen() {
   want_next();
 }
 
-void FutureSet::Node::resumed(CallbackFrame* frame) {
-  auto& node = static_cast<Node&>(*frame);
+void FutureSet::Node::resumed(void* frame) {
+  auto& node = static_cast<Node&>(*static_cast<CallbackFrame*>(frame));
   FutureSet& set = *node.set;
   const auto index = static_cast<std::size_t>(&node - set.nodes_.data());
   if (index == set.wanted_) set.want_next();

@@ -37,7 +37,7 @@ class FutureSet {
  private:
   struct Node : Waiter, CallbackFrame {
     Node() noexcept : CallbackFrame(&Node::resumed) {}
-    static void resumed(CallbackFrame* frame);
+    static void resumed(void* frame);
     FutureSet* set = nullptr;
   };
   void want_next();

@@ -1,6 +1,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cofork/runtime/callback_frame.hpp>
 #include <cofork/runtime/frame_allocator.hpp>
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/loop_handles.hpp>
@@ -18,6 +19,13 @@ constexpr std::size_t stack_for_coroutines = 256 * 1024;
 constexpr std::chrono::microseconds spin_time{20};
 }  // namespace
 
+void detail::resume_next(std::coroutine_handle<> coroutine) noexcept {
+  if (stack_is_deep()) [[unlikely]]
+    current_loop->defer(coroutine);
+  else
+    resume_without_throwing(coroutine);
+}
+
 Loop& Loop::current() {
   if (!detail::current_loop) throw std::logic_error("no event loop is running on this thread: use cofork::run()");
   return *detail::current_loop;
@@ -28,7 +36,6 @@ Loop::Loop(uv_loop_s* borrowed) {
   const auto on_timer = [](void* self) { static_cast<Loop*>(self)->expire_timers(); };
   handles_ = std::make_unique<detail::LoopHandles>(borrowed, on_timer, this);
   detail::current_loop = this;
-  outer_stack_limit_ = detail::stack_limit;
   detail::stack_limit = static_cast<const char*>(__builtin_frame_address(0)) - stack_for_coroutines;
   detail::FrameAllocator::keep_frames();
 }
@@ -37,7 +44,7 @@ Loop::~Loop() {
   while (!resources_.empty()) resources_.pop_front().loop_closing();
   handles_.reset();
   detail::FrameAllocator::release_frames();
-  detail::stack_limit = outer_stack_limit_;
+  detail::stack_limit = nullptr;
   detail::current_loop = nullptr;
 }
 
@@ -45,11 +52,14 @@ void Loop::post(std::function<void()> function) { handles_->post(std::move(funct
 
 uv_loop_s* Loop::uv() const noexcept { return handles_->loop(); }
 
+void Loop::defer(std::coroutine_handle<> handle) { deferred_.push_back(handle); }
+
 void Loop::forget(std::coroutine_handle<> handle) noexcept { std::erase(deferred_, handle); }
 
 void Loop::expire_timers() { timers_.expire(detail::Clock::now()); }
 
 void Loop::run_ready() {
+  ++turn_;
   // A snapshot: what becomes ready meanwhile has its turn after everything that is ready now.
   detail::List<detail::Waiter> batch;
   batch.splice_back(ready_);

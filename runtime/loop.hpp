@@ -27,7 +27,12 @@ inline void forget_loop() noexcept {
   stack_limit = nullptr;
 }
 
+/// Only where a loop is running.
 inline bool stack_is_deep() noexcept { return static_cast<const char*>(__builtin_frame_address(0)) < stack_limit; }
+
+/// Resumes `coroutine`, which throws nothing, as the last act of another one: by a jump, if the compiler makes one of
+/// it, and else on this stack, or from the loop where that is deep.
+void resume_next(std::coroutine_handle<> coroutine) noexcept;
 
 class LoopHandles;
 }  // namespace detail
@@ -54,8 +59,11 @@ class Loop {
   /// For awaitables: resumes `waiter` in the next turn.
   void make_ready(detail::Waiter& waiter) noexcept { ready_.push_back(waiter); }
   /// For awaitables: resumes `handle` in the next turn, without a node; `forget` takes it back.
-  void defer(std::coroutine_handle<> handle) { deferred_.push_back(handle); }
+  void defer(std::coroutine_handle<> handle);
   void forget(std::coroutine_handle<> handle) noexcept;
+
+  /// Counts the turns of the ready queue.
+  unsigned turn() const noexcept { return turn_; }
 
   detail::TimerHeap& timers() noexcept { return timers_; }
   detail::Context& root() noexcept { return root_; }
@@ -86,8 +94,8 @@ class Loop {
   detail::List<detail::Poller> pollers_;
   detail::List<detail::LoopResource> resources_;
   std::unique_ptr<detail::LoopHandles> handles_;
+  unsigned turn_ = 0;
   unsigned turns_without_io_ = 0;
-  const char* outer_stack_limit_;
 };
 
 /// The tree of everything that runs on the current loop, a line each, and what it waits for. For people, in a debugger

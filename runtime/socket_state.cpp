@@ -126,7 +126,7 @@ void SocketOperation::socket_closed() noexcept {
   failure_ = std::make_exception_ptr(std::system_error(
       ECANCELED, std::generic_category(), std::string(what_) + ' ' + state_->subject() + ": it was closed"));
   over_ = true;
-  static_cast<Link<IoOperation>&>(*this).unlink();
+  unlink();
   if (current_loop) resume_later();
 }
 

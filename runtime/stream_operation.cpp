@@ -12,7 +12,7 @@ namespace cofork::detail {
 bool StreamOperation::await_ready() {
   state_->begin(*this, what_);
   phase_ = Phase::under_way;
-  if (what_ == DescriptorPoll::For::writing && state_->others_turn()) {
+  if (what_ == DescriptorPoll::For::writing && current_loop && state_->others_turn(current_loop->turn())) {
     others_first_ = true;
     return false;
   }
@@ -55,37 +55,31 @@ void StreamOperation::stream_closed() noexcept {
                                                   (what_ == DescriptorPoll::For::reading ? "read from " : "write to ") +
                                                       state_->subject() + ": the stream was closed"));
     phase_ = Phase::over;
-    static_cast<Link<IoOperation>&>(*this).unlink();
+    unlink();
     if (current_loop) resume_later();
   }
 }
 
-void StreamOperation::leave() noexcept {
-  if (phase_ == Phase::not_begun || phase_ == Phase::left) return;
+void StreamOperation::leave_now() noexcept {
   // One who gave up without a turn of the loop has not looked at what may have arrived: the next one must.
   if (phase_ == Phase::under_way && what_ == DescriptorPoll::For::reading) state_->stopped_waiting();
   state_->end(*this, what_);
   phase_ = Phase::left;
 }
 
-void StreamOperation::finish() {
-  const bool over = phase_ == Phase::over;
-  leave();
+void StreamOperation::fail() const {
   if (failure_) std::rethrow_exception(failure_);
-  if (!over) throw CancelledError();
-}
-
-void StreamOperation::give_back(std::span<const std::byte> bytes) noexcept {
-  if (!bytes.empty()) state_->buffer().give_back(bytes);
+  throw CancelledError();
 }
 
 bool ReadSome::proceed() {
   if (into_.empty()) return true;
   count_ = state_->buffer().take(into_);
   if (count_ > 0) return true;
-  const std::optional<std::size_t> count = state_->receive(into_);
-  if (count) count_ = *count;
-  return count.has_value();
+  const std::ptrdiff_t count = state_->receive(into_);
+  if (count == StreamState::wait_first) return false;
+  count_ = static_cast<std::size_t>(count);
+  return true;
 }
 
 bool ReadExactly::proceed() {
@@ -96,15 +90,15 @@ bool ReadExactly::proceed() {
     const std::span<std::byte> rest = into_.subspan(count_);
     if (rest.empty()) return true;
     const bool ahead = rest.size() < is_short;
-    const std::optional<std::size_t> count = state_->receive(ahead ? state_->buffer().room() : rest);
-    if (!count) return false;
-    if (*count == 0)
+    const std::ptrdiff_t count = state_->receive(ahead ? state_->buffer().room() : rest);
+    if (count == StreamState::wait_first) return false;
+    if (count == 0)
       throw EndOfFile("read from " + state_->subject() + ": the stream ended after " + std::to_string(count_) + " of " +
                       std::to_string(into_.size()) + " bytes");
     if (ahead)
-      state_->buffer().filled(*count);
+      state_->buffer().filled(static_cast<std::size_t>(count));
     else
-      count_ += *count;
+      count_ += static_cast<std::size_t>(count);
   }
 }
 
@@ -130,10 +124,10 @@ bool ReadDelimited::proceed() {
     if (bytes.size() >= limit_)
       throw std::length_error("read from " + state_->subject() + ": no delimiter in the first " +
                               std::to_string(limit_) + " bytes");
-    const std::optional<std::size_t> count = state_->receive(buffer.room());
-    if (!count) return false;
-    if (*count > 0) {
-      buffer.filled(*count);
+    const std::ptrdiff_t count = state_->receive(buffer.room());
+    if (count == StreamState::wait_first) return false;
+    if (count > 0) {
+      buffer.filled(static_cast<std::size_t>(count));
       continue;
     }
     if (at_end_ == AtEnd::fails)
@@ -158,27 +152,23 @@ std::optional<std::string> ReadLine::await_resume() {
   return line;
 }
 
-std::span<const iovec> WriteAll::rest() const noexcept {
-  if (several_.empty()) return {&one_, one_.iov_len > 0 ? std::size_t{1} : 0};
-  return std::span(several_).subspan(first_);
-}
-
 bool WriteAll::proceed() {
+  const std::span<iovec> buffers = several_.empty() ? std::span(&one_, 1) : std::span(several_);
   while (true) {
-    while (first_ < several_.size() && several_[first_].iov_len == 0) ++first_;
-    const std::span<const iovec> buffers = rest();
-    if (buffers.empty()) return true;
-    const std::optional<std::size_t> sent = state_->send(buffers);
-    if (!sent) return false;
-    begun_ = begun_ || *sent > 0;
-    std::size_t left = *sent;
-    for (iovec* buffer = const_cast<iovec*>(buffers.data()); left > 0; ++buffer) {
-      const std::size_t of_this = std::min(left, buffer->iov_len);
-      buffer->iov_base = static_cast<std::byte*>(buffer->iov_base) + of_this;
-      buffer->iov_len -= of_this;
+    while (first_ < buffers.size() && buffers[first_].iov_len == 0) ++first_;
+    if (first_ == buffers.size()) return true;
+    const std::ptrdiff_t sent = state_->send(buffers.subspan(first_));
+    if (sent == StreamState::wait_first) return false;
+    begun_ = begun_ || sent > 0;
+    for (auto left = static_cast<std::size_t>(sent); left > 0;) {
+      iovec& buffer = buffers[first_];
+      const std::size_t of_this = std::min(left, buffer.iov_len);
+      buffer.iov_base = static_cast<std::byte*>(buffer.iov_base) + of_this;
+      buffer.iov_len -= of_this;
       left -= of_this;
+      if (buffer.iov_len == 0) ++first_;
     }
-    if (state_->is_socket() && !rest().empty() && rest().front().iov_len > 0) return false;
+    if (state_->is_socket() && first_ < buffers.size() && buffers[first_].iov_len > 0) return false;
   }
 }
 

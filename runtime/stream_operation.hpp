@@ -42,11 +42,21 @@ class StreamOperation : public IoOperation {
   bool attempt() noexcept final;
 
   /// The first part of `await_resume`: frees the stream for the next operation, and throws.
-  void finish();
+  void finish() {
+    const bool over = phase_ == Phase::over && !failure_;
+    leave();
+    if (!over) [[unlikely]]
+      fail();
+  }
   bool over() const noexcept { return phase_ == Phase::over; }
   /// The bytes that an operation that did not complete had taken are the stream's again.
-  void give_back(std::span<const std::byte> bytes) noexcept;
-  void leave() noexcept;
+  void give_back(std::span<const std::byte> bytes) noexcept {
+    if (!bytes.empty()) [[unlikely]]
+      state_->buffer().give_back(bytes);
+  }
+  void leave() noexcept {
+    if (phase_ == Phase::under_way || phase_ == Phase::over) leave_now();
+  }
 
   const StreamPtr state_;
 
@@ -54,6 +64,8 @@ class StreamOperation : public IoOperation {
   enum class Phase : unsigned char { not_begun, under_way, over, left };
   bool suspend(std::coroutine_handle<> handle, Context* context);
   bool attempt_once() noexcept;
+  void leave_now() noexcept;
+  [[noreturn]] void fail() const;
 
   DescriptorPoll::For what_;
   Phase phase_ = Phase::not_begun;
@@ -156,7 +168,6 @@ class [[nodiscard("co_await it")]] WriteAll final : public StreamOperation {
  private:
   bool proceed() override;
   void break_if_begun() noexcept;
-  std::span<const iovec> rest() const noexcept;
 
   iovec one_;
   std::vector<iovec> several_;

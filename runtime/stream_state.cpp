@@ -16,10 +16,10 @@
 namespace cofork::detail {
 
 namespace {
-// How many reads in a row may find something before the loop has a look at everybody else; and writes, whose waiting
-// costs next to nothing.
+// How many reads in a row may find something before the loop has a look at everybody else; and writes in one turn of
+// the loop, whose waiting costs next to nothing.
 constexpr unsigned char reads_in_a_row = 16;
-constexpr unsigned char writes_in_a_row = 4;
+constexpr unsigned char writes_in_one_turn = 4;
 }  // namespace
 
 StreamState::StreamState(Descriptor descriptor, std::string subject, Kind kind)
@@ -43,22 +43,22 @@ void StreamState::fail(int error, const char* what) const {
   throw std::system_error(error, std::generic_category(), std::string(what) + ' ' + subject_);
 }
 
-std::optional<std::size_t> StreamState::receive(std::span<std::byte> into) {
-  if (wait_before_reading_) return std::nullopt;
+std::ptrdiff_t StreamState::receive(std::span<std::byte> into) {
+  if (wait_before_reading_) return wait_first;
   while (true) {
     const ssize_t count = is_socket_ ? ::recv(descriptor_.get(), into.data(), into.size(), MSG_DONTWAIT)
                                      : ::read(descriptor_.get(), into.data(), into.size());
     if (count >= 0) {
       wait_before_reading_ =
           may_block_ || static_cast<std::size_t>(count) < into.size() || ++reads_without_waiting_ >= reads_in_a_row;
-      return static_cast<std::size_t>(count);
+      return count;
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return wait_first;
     if (errno != EINTR) fail(errno, "read from");
   }
 }
 
-std::optional<std::size_t> StreamState::send(std::span<const iovec> buffers) {
+std::ptrdiff_t StreamState::send(std::span<const iovec> buffers) {
   if (write_broken_)
     throw std::system_error(EPIPE, std::generic_category(),
                             "write to " + subject_ + ": an earlier write was cancelled in the middle");
@@ -76,27 +76,26 @@ std::optional<std::size_t> StreamState::send(std::span<const iovec> buffers) {
       message.msg_iovlen = number;
       count = ::sendmsg(descriptor_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
-    if (count >= 0) return static_cast<std::size_t>(count);
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
+    if (count >= 0) return count;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return wait_first;
     if (errno != EINTR) fail(errno, "write to");
   }
 }
 
-bool StreamState::others_turn() noexcept {
-  if (++writes_without_waiting_ < writes_in_a_row) return false;
-  writes_without_waiting_ = 0;
-  return true;
+bool StreamState::others_turn(unsigned turn) noexcept {
+  if (turn != turn_of_writes_) {
+    turn_of_writes_ = turn;
+    writes_in_turn_ = 0;
+  }
+  return ++writes_in_turn_ >= writes_in_one_turn;
 }
 
-void StreamState::begin(StreamOperation& beginning, DescriptorPoll::For what) {
+void StreamState::fail_to_begin(DescriptorPoll::For what) const {
   const bool reads = what == DescriptorPoll::For::reading;
   if (!reads && write_shut_) throw std::logic_error("write to " + subject_ + ": after shutdown_write");
   if (!descriptor_.valid()) throw std::logic_error((reads ? "read from " : "write to ") + subject_ + ": it is closed");
-  StreamOperation*& slot = operation(what);
-  if (slot)
-    throw std::logic_error((reads ? "another coroutine already reads from " : "another coroutine already writes to ") +
-                           subject_);
-  slot = &beginning;
+  throw std::logic_error((reads ? "another coroutine already reads from " : "another coroutine already writes to ") +
+                         subject_);
 }
 
 void StreamState::shutdown_write() {

@@ -9,7 +9,6 @@
 #include <cofork/runtime/intrusive_ptr.hpp>
 #include <cofork/runtime/read_buffer.hpp>
 #include <cstddef>
-#include <optional>
 #include <span>
 #include <string>
 
@@ -36,10 +35,12 @@ class StreamState final : public HandleState {
   DescriptorPoll& poll() noexcept { return poll_; }
   bool is_socket() const noexcept { return is_socket_; }
 
-  /// What has arrived, 0 bytes at the end; nothing: wait first. Throws std::system_error.
-  std::optional<std::size_t> receive(std::span<std::byte> into);
-  /// How much of it was taken; nothing: wait first. Throws std::system_error.
-  std::optional<std::size_t> send(std::span<const iovec> buffers);
+  /// What `receive` and `send` give when they did nothing. (g++ 12 makes a slow thing of an optional.)
+  static constexpr std::ptrdiff_t wait_first = -1;
+  /// How much has arrived, 0 bytes at the end. Throws std::system_error.
+  std::ptrdiff_t receive(std::span<std::byte> into);
+  /// How much of it was taken. Throws std::system_error.
+  std::ptrdiff_t send(std::span<const iovec> buffers);
   /// It was waited: the system is to be asked again.
   void look_again() noexcept {
     wait_before_reading_ = false;
@@ -49,12 +50,17 @@ class StreamState final : public HandleState {
   void stopped_waiting() noexcept {
     if (!may_block_) look_again();
   }
-  /// Now and then a writer that never has to wait lets the others run.
-  bool others_turn() noexcept;
+  /// Now and then a writer that never has to wait lets the others run: `turn` is the loop's.
+  bool others_turn(unsigned turn) noexcept;
 
   /// Throws std::logic_error when the stream is closed, another operation of that direction is under way, or after
   /// `shutdown_write`.
-  void begin(StreamOperation& operation, DescriptorPoll::For what);
+  void begin(StreamOperation& beginning, DescriptorPoll::For what) {
+    StreamOperation*& slot = operation(what);
+    if (slot || !descriptor_.valid() || (write_shut_ && what == DescriptorPoll::For::writing)) [[unlikely]]
+      fail_to_begin(what);
+    slot = &beginning;
+  }
   void end(const StreamOperation& ending, DescriptorPoll::For what) noexcept {
     if (operation(what) == &ending) operation(what) = nullptr;
   }
@@ -77,6 +83,7 @@ class StreamState final : public HandleState {
   void close_in_child() noexcept override { close(); }
 
  private:
+  [[noreturn]] void fail_to_begin(DescriptorPoll::For what) const;
   StreamOperation*& operation(DescriptorPoll::For what) noexcept {
     return what == DescriptorPoll::For::reading ? reader_ : writer_;
   }
@@ -89,11 +96,12 @@ class StreamState final : public HandleState {
   bool write_broken_ = false;
   bool write_shut_ = false;
   unsigned char reads_without_waiting_ = 0;
-  unsigned char writes_without_waiting_ = 0;
+  unsigned char writes_in_turn_ = 0;
+  unsigned turn_of_writes_ = 0;
   StreamOperation* reader_ = nullptr;
   StreamOperation* writer_ = nullptr;
-  DescriptorPoll poll_;
   ReadBuffer buffer_;
+  DescriptorPoll poll_;
   std::string subject_;
 };
 

@@ -22,6 +22,8 @@ namespace detail {
 template <class T>
 class TaskAwaiter;
 template <class T>
+class ForeignTaskAwaiter;
+template <class T>
 class TaskRunner;
 
 /// What the promises of all the library's coroutines have in common.
@@ -34,14 +36,9 @@ class PromiseBase : public ContextHolder {
   static void* operator new(std::size_t size) { return FrameAllocator::allocate(size); }
   static void operator delete(void* memory, std::size_t size) noexcept { FrameAllocator::deallocate(memory, size); }
 
-  /// Resumes the continuation as the last act of a coroutine: on this stack, or from the loop where that is deep.
+  /// Resumes the continuation as the last act of a coroutine.
   void resume_continuation() noexcept {
-    const std::coroutine_handle<> next = continuation;
-    if (!next) return;
-    if (stack_is_deep() && current_loop)
-      current_loop->defer(next);
-    else
-      next.resume();
+    if (continuation) resume_next(continuation);
   }
 
   template <class T>
@@ -138,7 +135,7 @@ class [[nodiscard("a task does nothing until it is awaited: co_await it")]] Task
   Task(Task &&) noexcept = default;
   Task& operator=(Task&&) noexcept = default;
 
-  detail::TaskAwaiter<T> operator co_await()&& noexcept;
+  detail::ForeignTaskAwaiter<T> operator co_await()&& noexcept;
 
  private:
   friend class detail::TaskPromise<T>;
@@ -173,17 +170,11 @@ class [[nodiscard]] TaskAwaiter {
     current_loop->forget(frame_.promise().continuation);
   }
 
-  bool await_ready() { return context_ && start(); }
+  bool await_ready() { return start(context_); }
 
-  template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> handle) {
-    if (!context_) {
-      context_ = context_of(handle);
-      if (start()) return false;
-    }
+  void await_suspend(std::coroutine_handle<> handle) noexcept {
     frame_.promise().continuation = handle;
     suspended_ = true;
-    return true;
   }
 
   T await_resume() {
@@ -191,12 +182,13 @@ class [[nodiscard]] TaskAwaiter {
     return frame_.promise().outcome.take();
   }
 
- private:
-  bool start() {
+ protected:
+  /// Whether it has ended.
+  bool start(Context* context) {
     if (!frame_) [[unlikely]]
       throw_no_task();
-    frame_.promise().context = context_;
-    if (stack_is_deep() && current_loop) {
+    frame_.promise().context = context;
+    if (stack_is_deep()) [[unlikely]] {
       current_loop->defer(frame_.handle());
       return false;
     }
@@ -204,17 +196,34 @@ class [[nodiscard]] TaskAwaiter {
     return frame_.handle().done();
   }
 
+ private:
   FrameOwner<TaskPromise<T>> frame_;
   // Between the two pointers: g++ 12 would load them as one right after it stored them one by one, which costs 8 ns.
   bool suspended_ = false;  // then the loop may hold the handle of either coroutine
   Context* context_;
 };
 
+/// Where `await_transform` of the library's coroutines has no part in it: only the handle tells the context.
+template <class T>
+class [[nodiscard]] ForeignTaskAwaiter : public TaskAwaiter<T> {
+ public:
+  explicit ForeignTaskAwaiter(Task<T>&& task) noexcept : TaskAwaiter<T>(std::move(task), nullptr) {}
+
+  bool await_ready() const noexcept { return false; }
+
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) {
+    if (this->start(context_of(handle))) return false;
+    TaskAwaiter<T>::await_suspend(handle);
+    return true;
+  }
+};
+
 }  // namespace detail
 
 template <class T>
-detail::TaskAwaiter<T> Task<T>::operator co_await() && noexcept {
-  return detail::TaskAwaiter<T>(std::move(*this), nullptr);
+detail::ForeignTaskAwaiter<T> Task<T>::operator co_await() && noexcept {
+  return detail::ForeignTaskAwaiter<T>(std::move(*this));
 }
 
 }  // namespace cofork

@@ -2,26 +2,10 @@
 // combinator.
 #pragma once
 
+#include <cofork/runtime/callback_frame.hpp>
 #include <cofork/runtime/task.hpp>
 
 namespace cofork::detail {
-
-/// Something that a coroutine can resume at its end although it is no coroutine. It begins as coroutine frames do on
-/// every compiler that follows the Itanium ABI: with the functions that resume and destroy it.
-class CallbackFrame {
- public:
-  using Function = void (*)(CallbackFrame*);
-
-  explicit CallbackFrame(Function on_resume) noexcept : resume_(on_resume), destroy_(on_resume) {}
-  CallbackFrame(const CallbackFrame&) = delete;
-  CallbackFrame& operator=(const CallbackFrame&) = delete;
-
-  std::coroutine_handle<> handle() noexcept { return std::coroutine_handle<>::from_address(this); }
-
- private:
-  [[maybe_unused]] Function resume_;
-  [[maybe_unused]] Function destroy_;
-};
 
 template <class T>
 class TaskRunner : private CallbackFrame {
@@ -70,8 +54,8 @@ class TaskRunner : private CallbackFrame {
   void free_frame() noexcept { frame_.reset(); }
 
  private:
-  static void resumed(CallbackFrame* frame) {
-    auto& self = *static_cast<TaskRunner*>(frame);
+  static void resumed(void* frame) {
+    auto& self = *static_cast<TaskRunner*>(static_cast<CallbackFrame*>(frame));
     self.context_.detach();
     self.ended_(self);
   }
