@@ -231,12 +231,12 @@ class Template {
 };
 
 [[noreturn]] void enter_template(int control, pid_t parent, WorkerMain worker_main, const char* name,
-                                 const Inheritance* inheritance, GivenHandles* handles,
+                                 const Inheritance* inheritance, GivenHandles& handles,
                                  std::span<const int> inherited) noexcept {
   std::vector<int> kept(inherited.begin(), inherited.end());
   kept.push_back(control);
   enter_child({.parent = parent, .death_signal = parent_death_signal, .descriptors = kept});
-  if (inheritance) handles->in_child();
+  handles.in_child();
   ::prctl(PR_SET_NAME, name);
   Template(control, parent, worker_main, inheritance, inherited).run();
 }
@@ -244,7 +244,8 @@ class Template {
 }  // namespace
 
 void run_template(int control, pid_t parent, WorkerMain worker_main, const char* name) noexcept {
-  enter_template(control, parent, worker_main, name, nullptr, nullptr, {});
+  GivenHandles none{FoundHandles()};
+  enter_template(control, parent, worker_main, name, nullptr, none, {});
 }
 
 TemplateProcess start_template_process(WorkerMain worker_main, std::string_view name, const Inheritance* inheritance) {
@@ -273,8 +274,7 @@ TemplateProcess start_template_process(WorkerMain worker_main, std::string_view 
   {
     const SignalsBlocked blocked;
     pid = ::fork();
-    if (pid == 0)
-      enter_template(theirs.get(), parent, worker_main, short_name.data(), inheritance, &handles, inherited);
+    if (pid == 0) enter_template(theirs.get(), parent, worker_main, short_name.data(), inheritance, handles, inherited);
   }
   if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
 

@@ -1,5 +1,6 @@
 #include <chrono>
 #include <cofork/executors/process.hpp>
+#include <cofork/executors/process_pool_executor.hpp>
 #include <cofork/ipc/event.hpp>
 #include <cofork/ipc/joinable_queue.hpp>
 #include <cofork/ipc/lock.hpp>
@@ -151,4 +152,19 @@ TEST_CASE("a guard of the parent's that a child destroys leaves the child's hand
   child.start();
   CHECK(child.blocking_join());
   CHECK(child.exitcode() == 0);
+}
+
+namespace {
+ipc::Connection<int>* not_given = nullptr;
+}
+
+TEST_CASE("a pool's task is told of a handle in its worker's memory that it was not given") {
+  auto [here, there] = ipc::pipe<int>();
+  not_given = &there;
+  const auto main = []() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    const auto send = [] { not_given->blocking_send(1); };
+    co_await pool.submit(send);
+  };
+  CHECK_THROWS_AS(run(main), std::logic_error);
 }
