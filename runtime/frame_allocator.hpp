@@ -1,5 +1,6 @@
-// Memory for coroutine frames and shared objects: a free list for each size class, kept by the thread while a loop runs on it. Allocating
-// and freeing a frame of a class that is warm takes about two nanoseconds, where malloc and free take ten or more.
+// Memory for coroutine frames and shared objects: a free list for each size class, kept by the thread while a loop runs
+// on it. Allocating and freeing a frame of a class that is warm takes about two nanoseconds, where malloc and free take
+// ten or more.
 #pragma once
 
 #include <cstddef>
