@@ -62,7 +62,8 @@ void PoolCore::condemn(PoolWorker& worker, StopReason reason, std::chrono::nanos
   worker.condemned = true;
   worker.stop_reason = reason;
   worker.deadline.stop();
-  take_back_all(worker);
+  // Whoever breaks the protocol may also deny that it has begun something: that ends with it.
+  take_back_all(worker, worker.broke_protocol != nullptr);
   if (grace.count() <= 0) {
     signal(worker, SIGKILL);
     return;

@@ -194,7 +194,7 @@ void PoolCore::bury(PoolWorker& worker, const WorkerExit* exit) {
   const InFlight* const next = worker.current();
   const bool suspect = next && worker.stop_reason == StopReason::none && !next->piece->belongs_to_worker() &&
                        !worker.executing() && ++next->piece->lost_starts >= most_lost_starts;
-  take_back_all(worker, suspect);
+  take_back_all(worker, suspect || worker.broke_protocol);
   end_executing_item(worker, exit);
   const bool asked_to_leave = worker.retiring && exit && exit_code(exit) == 0;
   if (worker.stop_reason == StopReason::none && !asked_to_leave) {

@@ -15,6 +15,7 @@ void ProcessTarget::operator delete(void* memory, std::size_t size, std::align_v
 void add_handles_of(const ProcessTarget& target, FoundHandles& handles) {
   handles.add(handles_within(target.address(), target.size()));
   if (!handles_elsewhere(handles)) return;
+  handles.add(handles_in_vectors_at(target.address(), target.size()));
   const HandleCollector collector;
   target.copy_arguments();
   collector.add_to(handles);

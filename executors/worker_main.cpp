@@ -87,8 +87,8 @@ class Items {
     Call call(reader, receiver, loop, frame_, item);
     try {
       if (frame_.header.flags & ipc::TaskFrame::limited) call.limits = reader.value<ResourceLimits>();
-      const auto function = reinterpret_cast<CallFunction>(resolve({frame_.header.module, frame_.header.offset}));
-      function(call);
+      if (!function_) function_ = reinterpret_cast<CallFunction>(resolve({frame_.header.module, frame_.header.offset}));
+      function_(call);
       call.finish_result();
       return ipc::ResultFrame::value;
     } catch (...) {
@@ -102,6 +102,7 @@ class Items {
   ipc::TaskReceiver::Frame& frame_;
   std::size_t offset_;
   std::size_t descriptors_used_ = 0;
+  CallFunction function_ = nullptr;
 };
 
 /// False if the worker is of no use: its initializer failed. `time` is when the latest call ended.

@@ -74,7 +74,8 @@ class Queue : public detail::QueueHandle {
   Task<std::optional<T>> next() const { return detail::queue_next<T>(queue()); }
 
   /// `put` and `get` without a loop, for plain threads. std::logic_error on a running loop's thread.
-  void blocking_put(detail::MessageParameter<T> value, std::optional<std::chrono::nanoseconds> timeout = std::nullopt) const {
+  void blocking_put(detail::MessageParameter<T> value,
+                    std::optional<std::chrono::nanoseconds> timeout = std::nullopt) const {
     detail::require_no_loop("blocking_put");
     detail::blocking_queue_put(queue_here(), value, timeout);
   }

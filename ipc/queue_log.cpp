@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cofork/ipc/prefetch.hpp>
 #include <cofork/ipc/queue_log.hpp>
 #include <cofork/runtime/errors.hpp>
 #include <system_error>
@@ -38,17 +39,14 @@ std::byte* QueueLog::map(unsigned region) const {
   return known;
 }
 
-#ifdef __x86_64__
-__attribute__((target("prfchw")))  // elsewhere in the instruction set it does nothing
-#endif
 void QueueLog::expect_writing(LogPosition at, std::size_t size) const noexcept {
   constexpr std::size_t line = 64, most = 1024;
   const std::byte* const known = regions_[at.region()].load(std::memory_order_acquire);
-  // Beyond the end of the ring it is a hint that is not taken.
+  // It may be beyond the end of the ring.
   const auto begin = reinterpret_cast<std::uintptr_t>(known) + at.offset();
   const std::size_t length = std::min(2 * (sizeof(LogRecord) + size), most);
   for (std::size_t i = line; i < line + length; i += line)
-    __builtin_prefetch(reinterpret_cast<const void*>(begin + i), 1);
+    ipc::prefetch_to_write(reinterpret_cast<const void*>(begin + i));
 }
 
 void QueueLog::provide(unsigned region) {

@@ -8,6 +8,7 @@
 #include <cofork/ipc/descriptor_passing.hpp>
 #include <cofork/ipc/futex.hpp>
 #include <cofork/ipc/large_memory.hpp>
+#include <cofork/ipc/prefetch.hpp>
 #include <cofork/ipc/task_receiver.hpp>
 #include <cstring>
 #include <system_error>
@@ -229,6 +230,7 @@ void TaskReceiver::publish(ResultFrame::Kind kind, const Frame& frame, std::uint
     value_bytes_streamed_ += message_.size();
   }
   worker().result_bytes.store(result_bytes_, std::memory_order_release);
+  prefetch_to_write(results_.data() + ResultFileLayout::ring + result_bytes_ % result_ring_bytes);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   ring(false);
 }

@@ -101,8 +101,8 @@ struct ClaimState {
   std::uint32_t next, limit;
 };
 
-/// For each frame, at its sequence number modulo `max_frames`. A word that is not about the frame is of one before it:
-/// then nothing was begun or taken back yet. So a frame can be sent without a look at what the worker has just written.
+/// For each frame, at its sequence number modulo `max_frames`. While the word is still about the frame that was there
+/// before, nothing of this one was begun or taken back: so it can be sent without touching what the worker writes.
 struct Claim {
   std::atomic<std::uint64_t> word{0};
   /// When the latest item was begun, in nanoseconds of the monotonic clock.
@@ -111,13 +111,18 @@ struct Claim {
   static constexpr unsigned bits = 17;  // of an index
   static constexpr std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
 
+  /// The word's upper bits, for this frame: how often its place was used.
+  static std::uint64_t use(std::uint64_t frame) { return (frame / max_frames + 1) << 2 * bits; }
   static std::uint64_t pack(std::uint64_t frame, ClaimState state) {
-    return (frame + 1) << 2 * bits | std::uint64_t{state.limit} << bits | state.next;
+    return use(frame) | std::uint64_t{state.limit} << bits | state.next;
   }
-  /// What `word` says of a frame of so many items.
+  /// What `word` says of a frame of so many items. If it is nonsense: that all of them were begun.
   static ClaimState unpack(std::uint64_t word, std::uint64_t frame, std::uint32_t items) {
-    if (((word >> 2 * bits ^ (frame + 1)) << 2 * bits) != 0) return {0, items};
-    return {static_cast<std::uint32_t>(word & mask), static_cast<std::uint32_t>(word >> bits & mask)};
+    const std::uint64_t of_use = word >> 2 * bits << 2 * bits;
+    if (of_use == use(frame))
+      return {static_cast<std::uint32_t>(word & mask), static_cast<std::uint32_t>(word >> bits & mask)};
+    const bool untouched = of_use == use(frame) - (std::uint64_t{1} << 2 * bits);
+    return {untouched ? 0 : items, items};
   }
 };
 

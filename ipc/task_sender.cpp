@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cofork/ipc/descriptor_passing.hpp>
 #include <cofork/ipc/futex.hpp>
+#include <cofork/ipc/prefetch.hpp>
 #include <cofork/ipc/reader.hpp>
 #include <cofork/ipc/task_sender.hpp>
 #include <cstring>
@@ -130,6 +131,9 @@ std::uint64_t TaskSender::publish(const Function& function, std::uint32_t items,
   if (frame->descriptors != 0) ++frames_with_descriptors_;
   ++next_frame_;
   parent().frames.store(next_frame_, std::memory_order_release);
+  const std::byte* const next = tasks_.data() + TaskFileLayout::ring + ring_head_ % task_ring_bytes;
+  prefetch_to_write(next);
+  prefetch_to_write(next + header);
   wake_worker();
   return sequence;
 }

@@ -1,7 +1,9 @@
 #include <pthread.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cofork/runtime/handle.hpp>
 #include <cstdint>
 #include <cstring>
@@ -200,6 +202,22 @@ bool FoundHandles::has(const HandleBase& handle) const noexcept {
 
 bool FoundHandles::has(const HandleState& state) const noexcept {
   return std::any_of(states_.begin(), states_.end(), [&](const auto& other) { return other.get() == &state; });
+}
+
+FoundHandles handles_in_vectors_at(const void* memory, std::size_t size) {
+  const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
+  FoundHandles found;
+  for (std::size_t i = 0; i < words.count; ++i) {
+    std::array<std::uintptr_t, 3> vector;
+    // A word may be anything: the kernel says whether there is memory.
+    const iovec here = {vector.data(), sizeof vector};
+    const iovec there = {reinterpret_cast<void*>(words[i]), sizeof vector};
+    if (words[i] % alignof(std::uintptr_t) != 0 || words[i] == 0 ||
+        ::process_vm_readv(::getpid(), &here, 1, &there, 1, 0) != static_cast<ssize_t>(sizeof vector))
+      continue;
+    if (vector[0] < vector[1] && vector[1] <= vector[2]) found.add(handles_within(vector.data(), sizeof vector));
+  }
+  return found;
 }
 
 FoundHandles handles_within(const void* memory, std::size_t size) {

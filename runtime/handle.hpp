@@ -120,6 +120,8 @@ class FoundHandles {
 /// The handles that lie in the memory of a target, or that a word in it points to: captures by value and by reference,
 /// members, and the elements of a vector of handles.
 FoundHandles handles_within(const void* memory, std::size_t size);
+/// Those in vectors of handles that a word in the memory points to: captures of vectors by reference.
+FoundHandles handles_in_vectors_at(const void* memory, std::size_t size);
 
 /// True if there may be handles that only `HandleCollector` would find: on the heap, and not of a state in `found`.
 bool handles_elsewhere(const FoundHandles& found);

@@ -9,6 +9,7 @@
 #include <cofork/runtime/wait_for.hpp>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "executors/process_harness.hpp"
 
@@ -152,6 +153,30 @@ TEST_CASE("a guard of the parent's that a child destroys leaves the child's hand
   child.start();
   CHECK(child.blocking_join());
   CHECK(child.exitcode() == 0);
+}
+
+TEST_CASE("a vector of handles may be captured by reference, among others that are not") {
+  std::vector<ipc::Queue<int>> questions(3);
+  const std::vector<ipc::Queue<int>> answers(3);
+  const std::vector<ipc::Queue<int>> others(1);
+  static const ipc::Queue<int>* other = nullptr;
+  other = others.data();
+  const std::vector<int> numbers{1, 2, 3};
+  Process child([&] {
+    for (std::size_t i = 0; i < 3; ++i) answers[i].blocking_put(questions[i].blocking_get() * numbers[i]);
+    try {
+      static_cast<void>(other->qsize());
+    } catch (const std::logic_error&) {
+      std::exit(7);
+    }
+  });
+  child.start();
+  for (std::size_t i = 0; i < 3; ++i) {
+    questions[i].blocking_put(10);
+    CHECK(answers[i].blocking_get() == 10 * numbers[i]);
+  }
+  CHECK(child.blocking_join());
+  CHECK(child.exitcode() == 7);
 }
 
 namespace {
