@@ -165,7 +165,7 @@ class Future {
  public:
   using value_type = T;
 
-  Future(Future &&) noexcept = default;
+  Future(Future&&) noexcept = default;
   Future& operator=(Future&&) noexcept = default;
 
   /// Cancels the work unless it is done or a worker already executes it; then false. True again for a cancelled one.
@@ -204,8 +204,8 @@ class Future {
   /// What running the task took, for work that was done in a worker process.
   std::optional<TaskUsage> usage() const { return state().usage(); }
 
-  detail::FutureAwaiter<T, false> operator co_await()& { return detail::FutureAwaiter<T, false>(shared()); }
-  detail::FutureAwaiter<T, true> operator co_await()&& {
+  detail::FutureAwaiter<T, false> operator co_await() & { return detail::FutureAwaiter<T, false>(shared()); }
+  detail::FutureAwaiter<T, true> operator co_await() && {
     return detail::FutureAwaiter<T, true>(std::move(*this).shared());
   }
 
@@ -217,11 +217,11 @@ class Future {
     if (!state_) throw InvalidStateError("this future was moved from");
     return *state_;
   }
-  detail::IntrusivePtr<detail::FutureState<T>> shared()& {
+  detail::IntrusivePtr<detail::FutureState<T>> shared() & {
     state();
     return state_;
   }
-  detail::IntrusivePtr<detail::FutureState<T>> shared()&& {
+  detail::IntrusivePtr<detail::FutureState<T>> shared() && {
     state();
     return std::move(state_);
   }
