@@ -82,7 +82,7 @@ std::size_t MapJobBase::room() const noexcept {
 bool MapJobBase::more() noexcept {
   if (closed_ || input_ended_) return false;
   // Not for each item that is taken: chunks would become as small as that.
-  const std::size_t worth_it = std::max<std::size_t>(1, std::min(chunk_size(), buffer_size() / 4));
+  const std::size_t worth_it = taken_ == 0 ? 1 : std::max<std::size_t>(1, std::min(chunk_size(), buffer_size() / 4));
   return room() >= worth_it;
 }
 
