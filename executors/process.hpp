@@ -39,8 +39,8 @@ struct ProcessOptions {
 /// no loop with its parent, has no signal handlers, an empty standard input, and of the library's descriptors those of
 /// the handles (queues, connections, locks) that it was given: as arguments, in the target's captures, or as members of
 /// a derived class; of handles in a container other than a vector only those in arguments. Descriptors that a program
-/// started by `exec` would inherit stay open. It ends by `_exit`, after what it registered itself by `atexit`, and after
-/// flushing stdio, without any destructors or handlers of the parent.
+/// started by `exec` would inherit stay open. It ends by `_exit`, after what it registered itself by `atexit`, and
+/// after flushing stdio, without any destructors or handlers of the parent.
 ///
 /// Nobody has to wait for it: a child that still runs when its `Process` is destroyed goes on. When the run of
 /// `cofork::run` in which it was started ends, and when the process does by returning from `main` or by `exit`, its

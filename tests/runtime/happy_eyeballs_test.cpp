@@ -161,8 +161,9 @@ TEST_CASE("when no address answers the error tells what each one said") {
     Addresses addresses{at_loopback(one.port), at_loopback(other.port)};
     const std::system_error refused = co_await failure(addresses);
     CHECK(refused.code() == std::errc::connection_refused);
-    CHECK(refused.what() == "connect to peer (127.0.0.1:" + std::to_string(one.port) + ": Connection refused; 127.0.0.1:" +
-                                std::to_string(other.port) + ": Connection refused): Connection refused");
+    CHECK(refused.what() == "connect to peer (127.0.0.1:" + std::to_string(one.port) +
+                                ": Connection refused; 127.0.0.1:" + std::to_string(other.port) +
+                                ": Connection refused): Connection refused");
     // That this machine lacks a family does not hide that the other address refused.
     addresses[1] = of_no_family();
     const std::system_error refused_or_no_family = co_await failure(addresses);
