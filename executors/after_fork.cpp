@@ -218,14 +218,13 @@ void unblock_signals() noexcept {
 
 void isolate_exit() noexcept {
 #ifdef __GLIBC__
-  __cxa_atexit(leave_at_end, nullptr, nullptr);
-  ::on_exit(leave_on_exit, nullptr);
   const auto handler = reinterpret_cast<void (*)()>(leave_on_quick_exit);
-  __cxa_at_quick_exit(reinterpret_cast<void (*)(void*)>(handler), nullptr);
+  const bool isolated = __cxa_atexit(leave_at_end, nullptr, nullptr) == 0 && ::on_exit(leave_on_exit, nullptr) == 0 &&
+                        __cxa_at_quick_exit(reinterpret_cast<void (*)(void*)>(handler), nullptr) == 0;
 #else
-  std::atexit(leave_on_exit);
-  std::at_quick_exit(leave_on_exit);
+  const bool isolated = std::atexit(leave_on_exit) == 0 && std::at_quick_exit(leave_on_exit) == 0;
 #endif
+  if (!isolated) leave(EXIT_FAILURE);  // without memory for them; else the parent's would run here
 }
 
 void end_child(int status) noexcept {

@@ -16,8 +16,7 @@ enum class StartMethod {
   /// A template process that the pool forks from this one when it is first used.
   fork,
   /// A template process that the process forks which `fork_server::start()` has forked; `InvalidStateError` at the
-  /// first
-  /// use if there is none.
+  /// first use if there is none.
   forkserver,
 };
 

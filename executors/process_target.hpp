@@ -44,8 +44,7 @@ class ProcessTarget {
   std::size_t size_ = 0;
 };
 
-/// Adds to `handles` those that a target was given: in its memory, and in its
-/// arguments. Each once.
+/// Adds to `handles` those that a target was given: in its memory, in vectors that it refers to, and in its arguments.
 void add_handles_of(const ProcessTarget& target, FoundHandles& handles);
 
 /// `std::is_copy_constructible` is true for a container of what cannot be copied.

@@ -1,11 +1,8 @@
 // spawn(): starts a task that runs concurrently with the caller on the current loop.
 #pragma once
 
-#include <cofork/runtime/frame_allocator.hpp>
 #include <cofork/runtime/future.hpp>
 #include <cofork/runtime/task_runner.hpp>
-#include <cstddef>
-#include <new>
 
 namespace cofork {
 
@@ -16,13 +13,6 @@ template <class T>
 class SpawnedTask : public FutureState<T>, private TaskRunner<T> {
  public:
   SpawnedTask(Task<T>&& task, const char* name) : TaskRunner<T>(std::move(task), name, &SpawnedTask::ended) {}
-
-  static void* operator new(std::size_t size) { return FrameAllocator::allocate(size); }
-  static void operator delete(void* memory, std::size_t size) noexcept { FrameAllocator::deallocate(memory, size); }
-  static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
-  static void operator delete(void* memory, std::align_val_t alignment) noexcept {
-    ::operator delete(memory, alignment);
-  }
 
   /// Starts in the next turn, in a context below `parent`.
   void start(Context& parent) {

@@ -133,7 +133,7 @@ cofork::Task<> accept_clients(std::uint16_t port, std::chrono::seconds time) {
   const auto body = [&](cofork::TaskGroup& clients) -> cofork::Task<> {
     while (true) try {
         cofork::TcpStream client = co_await listener.accept();
-        static_cast<void>(clients.spawn(serve(std::move(client), pool, time)));
+        clients.spawn(serve(std::move(client), pool, time));
       } catch (const std::system_error& error) {  // no descriptor is left; the next accept waits for a moment
         std::fprintf(stderr, "%s\n", error.what());
       }

@@ -256,6 +256,28 @@ TEMPLATE_TEST_CASE("an executor's map ends at its timeout", "[executor][threads]
   });
 }
 
+TEMPLATE_TEST_CASE("an executor's map that is done at its deadline gives its results and ends", "[executor][threads]",
+                   cofork::ProcessPoolExecutor, cofork::ForkExecutor, cofork::ThreadPoolExecutor) {
+  cofork::run([]() -> Task<> {
+    Two<TestType> executor;
+    const std::vector<int> items{1, 2, 3};
+    bool in_time = false;
+    for (std::chrono::nanoseconds timeout = 50ms; !in_time; timeout *= 2) {
+      const auto deadline = std::chrono::steady_clock::now() + timeout;
+      const std::uint64_t before = executor.stats().completed;
+      auto stream = executor.map({.timeout = timeout}, square, items);
+      while (executor.stats().completed < before + 3 && std::chrono::steady_clock::now() < deadline)
+        co_await cofork::yield_now();
+      in_time = std::chrono::steady_clock::now() < deadline;
+      if (!in_time) continue;
+      co_await cofork::sleep_until(deadline + 1ms);
+      std::vector<int> values;
+      while (std::optional<int> value = co_await stream.next()) values.push_back(*value);
+      CHECK((values == std::vector<int>{1, 4, 9}));
+    }
+  });
+}
+
 TEMPLATE_TEST_CASE("an executor's map goes on after an item that took too long", "[executor][threads]",
                    COFORK_EXECUTORS) {
   Shared shared;

@@ -209,25 +209,3 @@ TEST_CASE("a stream from a thread ends with its pool or at its timeout", "[threa
     CHECK_THROWS_AS(co_await stream.next(), cofork::CancelledError);
   });
 }
-
-TEST_CASE("a map over threads that is done at its deadline gives its results and ends", "[threads]") {
-  cofork::run([]() -> Task<> {
-    ThreadPoolExecutor pool(2);
-    const std::vector<int> items{1, 2, 3};
-    bool in_time = false;
-    for (std::chrono::nanoseconds timeout = 50ms; !in_time; timeout *= 2) {
-      const auto deadline = std::chrono::steady_clock::now() + timeout;
-      const std::uint64_t before = pool.stats().completed;
-      auto stream = pool.map(
-          {.timeout = timeout}, [](int x) { return x * x; }, items);
-      while (pool.stats().completed < before + 3 && std::chrono::steady_clock::now() < deadline)
-        co_await cofork::yield_now();
-      in_time = std::chrono::steady_clock::now() < deadline;
-      if (!in_time) continue;
-      co_await cofork::sleep_until(deadline + 1ms);
-      std::vector<int> values;
-      while (std::optional<int> value = co_await stream.next()) values.push_back(*value);
-      CHECK((values == std::vector<int>{1, 4, 9}));
-    }
-  });
-}

@@ -1,26 +1,9 @@
 # Clients that are plain sockets of bash: answers, one that goes away, a request that takes too long, Ctrl-C.
 set -euo pipefail
+source "${BASH_SOURCE%/*}/server.bash"
 program=$1
 forever=1000000000000000000
 
-start() {  # SECONDS per request, with one worker
-  : >output
-  env --default-signal=INT "$program" 0 "$1" 1 >output &  # what a script starts in the background ignores SIGINT
-  server=$!
-  trap 'kill -9 $server 2>/dev/null || true' EXIT
-  for ((i = 0; i < 400; ++i)); do
-    port=$(sed -n 's/^listening at port //p' output)
-    [ -n "$port" ] && return
-    sleep 0.025
-  done
-  echo "it does not listen" && exit 1
-}
-stop() {
-  kill -INT $server
-  wait $server
-  trap - EXIT
-  grep -qx stopped output
-}
 answer() {  # DESCRIPTOR EXPECTED
   local line
   IFS= read -r -t 60 -u "$1" line || { echo "no answer, instead of: $2" && exit 1; }
@@ -32,7 +15,7 @@ fnv() {  # TEXT, of which the shell knows the codes
   printf %016x $hash
 }
 
-start 3600
+start 0 3600 1  # seconds for each request, workers
 exec 3<>"/dev/tcp/127.0.0.1/$port" 4<>"/dev/tcp/127.0.0.1/$port"
 printf '1 a text\n2 ab\nnonsense\n-1 x\n0 x\n' >&3  # all at once: answered in their order
 answer 3 "$(fnv "a text")"
@@ -69,7 +52,7 @@ stop
 exec 3>&- 4>&-
 
 # What takes longer than is allowed fails alone.
-start 1
+start 0 1 1
 exec 3<>"/dev/tcp/127.0.0.1/$port"
 printf '%s x\n1 x\n' $forever >&3
 answer 3 "error: that takes too long"

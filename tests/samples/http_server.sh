@@ -1,27 +1,10 @@
 # Clients that are plain sockets of bash, curl and wrk: answers and refusals, connections that are kept and closed, a
 # request that takes too long, Ctrl-C.
 set -euo pipefail
+source "${BASH_SOURCE%/*}/server.bash"
 program=$1
 forever=1000000000000000000
 
-start() {  # SECONDS for each request
-  : >output
-  env --default-signal=INT "$program" 0 "$1" >output &  # what a script starts in the background ignores SIGINT
-  server=$!
-  trap 'kill -9 $server 2>/dev/null || true' EXIT
-  for ((i = 0; i < 400; ++i)); do
-    port=$(sed -n 's/^listening at port //p' output)
-    [ -n "$port" ] && return
-    sleep 0.025
-  done
-  echo "it does not listen" && exit 1
-}
-stop() {
-  kill -INT $server
-  wait $server
-  trap - EXIT
-  grep -qx stopped output
-}
 same() {  # WHAT EXPECTED GIVEN
   [ "$2" = "$3" ] || { printf '%s: expected\n%s\ninstead of\n%s\n' "$@" && exit 1; }
 }
@@ -36,7 +19,7 @@ refused() {  # STATUS TEXT: that, and the end, though more follows
 }
 installed() { command -v "$1" >/dev/null || { echo "skipped: $1 is not installed" && return 1; }; }
 
-start 3600
+start 0 3600  # seconds for each request
 first='GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 last='GET /primes/100 HTTP/1.1\nHOST:x\nConnection: Close\n\n'
 ok=$'HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: '
@@ -96,7 +79,7 @@ stop
 exec 6>&-
 
 # What takes longer than is allowed fails alone.
-start 1
+start 0 1
 same "a time limit" $'HTTP/1.1 503 Service Unavailable\nHTTP/1.1 200 OK' \
   "$(talk "GET /primes/$forever HTTP/1.1\r\nHost: x\r\n\r\n$last" | grep ^HTTP)"
 stop
