@@ -232,8 +232,8 @@ double measure_throughput(const Work& work) {
 
 }  // namespace
 
-AsioMeasures measures_of_asio() {
-  AsioMeasures all;
+Measures measures_of_asio() {
+  Measures all;
   all.leaf = measure_leaves;
   all.chain = measure_links<false>;
   all.waiting_chain = measure_links<true>;
@@ -253,7 +253,7 @@ AsioMeasures measures_of_asio() {
 #else
 
 namespace bench {
-AsioMeasures measures_of_asio() { return {}; }
+Measures measures_of_asio() { return {}; }
 }  // namespace bench
 
 #endif
