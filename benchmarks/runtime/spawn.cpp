@@ -4,7 +4,7 @@
 #include <cofork/runtime/spawn.hpp>
 
 #include "bare.hpp"
-#include "keep.hpp"
+#include "coroutines.hpp"
 #include "measurements.hpp"
 #include "micro.hpp"
 
@@ -41,14 +41,9 @@ double bare_each(const Work& work) {
   });
 }
 
-[[gnu::noinline]] cofork::Task<int> leaf(int value) {
-  keep(value);
-  co_return value;
-}
-
 cofork::Task<std::size_t> spawn_all(std::size_t count) {
   std::vector<cofork::Future<int>> futures;
-  for (std::size_t i = 0; i != count; ++i) futures.push_back(cofork::spawn(leaf(1)));
+  for (std::size_t i = 0; i != count; ++i) futures.push_back(cofork::spawn(leaf<cofork::Task<int>>(1)));
   std::size_t sum = 0;
   for (cofork::Future<int>& future : futures) {
     const int value = co_await std::move(future);
@@ -59,7 +54,7 @@ cofork::Task<std::size_t> spawn_all(std::size_t count) {
 
 cofork::Task<std::size_t> gather_all(std::size_t count) {
   std::vector<cofork::Task<int>> tasks;
-  for (std::size_t i = 0; i != count; ++i) tasks.push_back(leaf(1));
+  for (std::size_t i = 0; i != count; ++i) tasks.push_back(leaf<cofork::Task<int>>(1));
   const std::vector<int> values = co_await cofork::gather(std::move(tasks));
   std::size_t sum = 0;
   for (const int value : values) sum += static_cast<std::size_t>(value);
@@ -69,26 +64,19 @@ cofork::Task<std::size_t> gather_all(std::size_t count) {
 cofork::Task<std::size_t> spawn_each(std::size_t count) {
   std::size_t sum = 0;
   for (std::size_t i = 0; i != count; ++i) {
-    const int value = co_await cofork::spawn(leaf(1));
+    const int value = co_await cofork::spawn(leaf<cofork::Task<int>>(1));
     sum += static_cast<std::size_t>(value);
   }
   co_return sum;
 }
 
-cofork::Task<double> batches_of(cofork::Task<std::size_t> (*spawn)(std::size_t), Work work) {
-  const std::size_t first = co_await spawn(work.count);
-  check(first == work.count, "tasks");
-  Batches batches(work.seconds);
-  while (batches.next()) {
-    const std::size_t sum = co_await spawn(work.count);
-    check(sum == work.count, "tasks");
-  }
-  co_return 1e3 * batches.microseconds_each(work.count);
+double on_loop(const Work& work, cofork::Task<std::size_t> (*make)(std::size_t)) {
+  return cofork::run(batches_of<cofork::Task<double>>(work, work.count, [&] { return make(work.count); }));
 }
 
-double cofork_all(const Work& work) { return cofork::run(batches_of(spawn_all, work)); }
-double cofork_gather(const Work& work) { return cofork::run(batches_of(gather_all, work)); }
-double cofork_each(const Work& work) { return cofork::run(batches_of(spawn_each, work)); }
+double cofork_all(const Work& work) { return on_loop(work, spawn_all); }
+double cofork_each(const Work& work) { return on_loop(work, spawn_each); }
+double cofork_gather(const Work& work) { return on_loop(work, gather_all); }
 
 }  // namespace
 
