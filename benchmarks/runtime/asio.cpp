@@ -15,10 +15,9 @@
 #include <deque>
 #include <thread>
 
+#include "coroutines.hpp"
 #include "deadlines.hpp"
-#include "keep.hpp"
 #include "post_load.hpp"
-#include "turns.hpp"
 
 namespace bench {
 
@@ -44,76 +43,32 @@ double run(asio::io_context& context, Awaitable<double> main) {
   return result;
 }
 
-[[gnu::noinline]] Awaitable<int> leaf(int value) {
-  keep(value);
-  co_return value;
-}
-
-Awaitable<int> await_leaves() {
-  int sum = 0;
-  for (int i = 0; i != leaves; ++i) sum += co_await leaf(1);
-  co_return sum;
-}
-
-template <bool waiting>
-[[gnu::noinline]] Awaitable<int> chain(int links) {
-  keep(links);
-  if (links == 0) {
-    if constexpr (waiting) co_await asio::post(asio::use_awaitable);
-    co_return 0;
-  }
-  const int below = co_await chain<waiting>(links - 1);
-  co_return below + 1;
-}
+struct Post {
+  static auto turn() { return asio::post(asio::use_awaitable); }
+};
 
 template <class Make>
-Awaitable<double> batches_of(Work work, std::size_t each, Make make) {
-  const auto first = co_await make();
-  check(static_cast<std::size_t>(first) == each, "awaits");
-  Batches batches(work.seconds);
-  while (batches.next()) {
-    const auto count = co_await make();
-    check(static_cast<std::size_t>(count) == each, "awaits");
-  }
-  co_return 1e3 * batches.microseconds_each(each);
-}
-
-double measure_leaves(const Work& work) {
+double run_batches(const Work& work, std::size_t each, Make make) {
   asio::io_context context(1);
-  return run(context, batches_of(work, leaves, await_leaves));
+  return run(context, batches_of<Awaitable<double>>(work, each, make));
 }
 
-template <bool waiting>
-double measure_links(const Work& work) {
-  asio::io_context context(1);
-  return run(context, batches_of(work, depth, [] { return chain<waiting>(depth); }));
+double measure_leaves(const Work& work) { return run_batches(work, leaves, await_leaves<Awaitable<int>>); }
+
+double measure_chain(const Work& work) {
+  return run_batches(work, depth, [] { return chain<Awaitable<int>>(depth); });
 }
 
-Awaitable<> other_turns(Turns& turns, std::size_t self) {
-  while (!turns.over) {
-    turns.take(self);
-    co_await asio::post(asio::use_awaitable);
-  }
-}
-
-Awaitable<double> measured_turns(Turns& turns, Work work) {
-  Batches batches(work.seconds);
-  while (batches.next()) {
-    for (std::size_t turn = 0; turn != turns_of_each; ++turn) {
-      turns.take(0);
-      co_await asio::post(asio::use_awaitable);
-    }
-  }
-  turns.check_taken(work.count);
-  turns.over = true;
-  co_return 1e3 * batches.microseconds_each(work.count * turns_of_each);
+double measure_waiting_chain(const Work& work) {
+  return run_batches(work, depth, [] { return waiting_chain<Awaitable<int>, Post>(depth); });
 }
 
 double measure_yields(const Work& work) {
   asio::io_context context(1);
   Turns turns;
-  for (std::size_t i = 1; i < work.count; ++i) asio::co_spawn(context, other_turns(turns, i), asio::detached);
-  return run(context, measured_turns(turns, work));
+  for (std::size_t i = 1; i < work.count; ++i)
+    asio::co_spawn(context, other_turns<Awaitable<double>, Post>(turns, i), asio::detached);
+  return run(context, measured_turns<Awaitable<double>, Post>(turns, work));
 }
 
 double measure_spawn_all(const Work& work) {
@@ -121,7 +76,7 @@ double measure_spawn_all(const Work& work) {
   return nanoseconds_each(work, work.count, [&] {
     std::size_t sum = 0;
     for (std::size_t i = 0; i != work.count; ++i)
-      asio::co_spawn(context, leaf(1), [&](const std::exception_ptr& error, int value) {
+      asio::co_spawn(context, leaf<Awaitable<int>>(1), [&](const std::exception_ptr& error, int value) {
         check(!error, "tasks");
         sum += static_cast<std::size_t>(value);
       });
@@ -135,15 +90,14 @@ Awaitable<std::size_t> spawn_each(std::size_t count) {
   std::size_t sum = 0;
   const auto executor = co_await asio::this_coro::executor;
   for (std::size_t i = 0; i != count; ++i) {
-    const int value = co_await asio::co_spawn(executor, leaf(1), asio::use_awaitable);
+    const int value = co_await asio::co_spawn(executor, leaf<Awaitable<int>>(1), asio::use_awaitable);
     sum += static_cast<std::size_t>(value);
   }
   co_return sum;
 }
 
 double measure_spawn_each(const Work& work) {
-  asio::io_context context(1);
-  return run(context, batches_of(work, work.count, [count = work.count] { return spawn_each(count); }));
+  return run_batches(work, work.count, [count = work.count] { return spawn_each(count); });
 }
 
 using Timer = asio::steady_timer;
@@ -232,11 +186,11 @@ double measure_throughput(const Work& work) {
 
 }  // namespace
 
-AsioMeasures measures_of_asio() {
-  AsioMeasures all;
+Measures measures_of_asio() {
+  Measures all;
   all.leaf = measure_leaves;
-  all.chain = measure_links<false>;
-  all.waiting_chain = measure_links<true>;
+  all.chain = measure_chain;
+  all.waiting_chain = measure_waiting_chain;
   all.yields = measure_yields;
   all.spawn_all = measure_spawn_all;
   all.spawn_each = measure_spawn_each;
@@ -253,7 +207,7 @@ AsioMeasures measures_of_asio() {
 #else
 
 namespace bench {
-AsioMeasures measures_of_asio() { return {}; }
+Measures measures_of_asio() { return {}; }
 }  // namespace bench
 
 #endif

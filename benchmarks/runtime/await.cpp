@@ -3,34 +3,13 @@
 #include <cofork/runtime/sleep.hpp>
 
 #include "bare.hpp"
-#include "keep.hpp"
+#include "coroutines.hpp"
 #include "measurements.hpp"
 #include "micro.hpp"
 
 namespace bench {
 
 namespace {
-
-template <class Coroutine>
-[[gnu::noinline]] Coroutine leaf(int value) {
-  keep(value);
-  co_return value;
-}
-
-template <class Coroutine>
-Coroutine await_leaves() {
-  int sum = 0;
-  for (int i = 0; i != leaves; ++i) sum += co_await leaf<Coroutine>(1);
-  co_return sum;
-}
-
-template <class Coroutine>
-[[gnu::noinline]] Coroutine chain(int links) {
-  keep(links);
-  if (links == 0) co_return 0;
-  const int below = co_await chain<Coroutine>(links - 1);
-  co_return below + 1;
-}
 
 /// The awaiter with which a bare coroutine waits to be resumed by hand.
 struct ByHand {
@@ -50,15 +29,9 @@ struct ByHand {
   co_return below + 1;
 }
 
-[[gnu::noinline]] cofork::Task<int> waiting_chain(int links) {
-  keep(links);
-  if (links == 0) {
-    co_await cofork::yield_now();
-    co_return 0;
-  }
-  const int below = co_await waiting_chain(links - 1);
-  co_return below + 1;
-}
+struct Yield {
+  static auto turn() { return cofork::yield_now(); }
+};
 
 double bare_leaf(const Work& work) {
   return nanoseconds_each(work, leaves, [] { check(await_leaves<Bare>().await_resume() == leaves, "leaves"); });
@@ -78,27 +51,19 @@ double bare_last_waits(const Work& work) {
   });
 }
 
-/// Batches of what `make()` gives, on a loop.
 template <class Make>
-cofork::Task<double> on_loop(Work work, int each, Make make) {
-  const int first = co_await make();
-  check(first == each, "awaits");
-  Batches batches(work.seconds);
-  while (batches.next()) {
-    const int count = co_await make();
-    check(count == each, "awaits");
-  }
-  co_return 1e3 * batches.microseconds_each(static_cast<std::size_t>(each));
+double on_loop(const Work& work, std::size_t each, Make make) {
+  return cofork::run(batches_of<cofork::Task<double>>(work, each, make));
 }
 
-double cofork_leaf(const Work& work) { return cofork::run(on_loop(work, leaves, await_leaves<cofork::Task<int>>)); }
+double cofork_leaf(const Work& work) { return on_loop(work, leaves, await_leaves<cofork::Task<int>>); }
 
 double cofork_chain(const Work& work) {
-  return cofork::run(on_loop(work, depth, [] { return chain<cofork::Task<int>>(depth); }));
+  return on_loop(work, depth, [] { return chain<cofork::Task<int>>(depth); });
 }
 
 double cofork_waiting_chain(const Work& work) {
-  return cofork::run(on_loop(work, depth, [] { return waiting_chain(depth); }));
+  return on_loop(work, depth, [] { return waiting_chain<cofork::Task<int>, Yield>(depth); });
 }
 
 }  // namespace
@@ -109,7 +74,10 @@ void measure_leaf(const Settings& settings, const Peer&) {
       "await of a coroutine that returns at once",
       {contestant("bare coroutine", Contestant::limit, bare_leaf, work),
        contestant("cofork Task", Contestant::cofork, cofork_leaf, work, {{Aim::times_peer, 1.0}, {Aim::value, 7.0}}),
-       contestant("Asio awaitable", Contestant::peer, measures_of_asio().leaf, work)},
+       contestant("Asio awaitable", Contestant::peer, measures_of_asio().leaf, work),
+       contestant("cppcoro task", Contestant::peer, measures_of_cppcoro().leaf, work),
+       contestant("libcoro task", Contestant::peer, measures_of_libcoro().leaf, work),
+       contestant("uvco Promise", Contestant::peer, measures_of_uvco().leaf, work)},
       settings);
 }
 
@@ -121,12 +89,20 @@ void measure_chain(const Settings& settings, const Peer&) {
       title + "returns at once",
       {contestant("bare coroutine", Contestant::limit, bare_chain, work),
        contestant("cofork Task", Contestant::cofork, cofork_chain, work, {{Aim::times_peer, 1.0}, {Aim::value, 11.0}}),
-       contestant("Asio awaitable", Contestant::peer, measures_of_asio().chain, work)},
+       contestant("Asio awaitable", Contestant::peer, measures_of_asio().chain, work),
+       contestant("cppcoro task", Contestant::peer, measures_of_cppcoro().chain, work),
+       contestant("libcoro task", Contestant::peer, measures_of_libcoro().chain, work),
+       contestant("uvco Promise", Contestant::peer, measures_of_uvco().chain, work)},
       settings);
   compare_micro(title + "waits once",
                 {contestant("bare coroutine", Contestant::limit, bare_last_waits, work),
                  contestant("cofork Task", Contestant::cofork, cofork_waiting_chain, work, {{Aim::times_peer, 1.0}}),
-                 contestant("Asio awaitable", Contestant::peer, measures_of_asio().waiting_chain, work)},
+                 contestant("Asio awaitable", Contestant::peer, measures_of_asio().waiting_chain, work),
+                 contestant("cppcoro task, static_thread_pool of one thread", Contestant::peer,
+                            measures_of_cppcoro().waiting_chain, work),
+                 contestant("libcoro task, thread_pool of one thread", Contestant::peer,
+                            measures_of_libcoro().waiting_chain, work),
+                 contestant("uvco Promise", Contestant::peer, measures_of_uvco().waiting_chain, work)},
                 settings);
 }
 

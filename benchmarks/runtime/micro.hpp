@@ -26,12 +26,17 @@ inline constexpr int depth = 1000;
 /// Nanoseconds for one operation.
 using Measure = double (*)(const Work&);
 
-/// Asio's measurements; null where it is not installed.
-struct AsioMeasures {
-  Measure leaf, chain, waiting_chain, yields, spawn_all, spawn_each, change_timer, expire_timers, sleep_zero,
-      round_trip, throughput;
+/// What one of the other libraries is measured by; null where it is not installed, or has nothing like it.
+struct Measures {
+  Measure leaf = nullptr, chain = nullptr, waiting_chain = nullptr, yields = nullptr;
+  Measure spawn_all = nullptr, spawn_each = nullptr, gather = nullptr;
+  Measure change_timer = nullptr, expire_timers = nullptr, sleep_zero = nullptr;
+  Measure round_trip = nullptr, throughput = nullptr;
 };
-AsioMeasures measures_of_asio();
+Measures measures_of_asio();
+Measures measures_of_cppcoro();
+Measures measures_of_libcoro();
+Measures measures_of_uvco();
 
 inline void check(bool right, const char* what) {
   if (!right) throw std::runtime_error(std::string("wrong result: ") + what);

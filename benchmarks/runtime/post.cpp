@@ -143,7 +143,7 @@ double by_cofork(const Work& work) {
 }  // namespace
 
 void measure_post(const Settings& settings, const Peer&) {
-  const AsioMeasures asio = measures_of_asio();
+  const Measures asio = measures_of_asio(), libcoro = measures_of_libcoro();
   const auto cpus = two_cpus();
   for (const bool apart : {false, true}) {
     if (apart && !cpus) continue;
@@ -157,13 +157,16 @@ void measure_post(const Settings& settings, const Peer&) {
         {contestant(by_eventfd, Contestant::limit, by_hand<EventfdDoor, RoundTrips>, work),
          contestant(by_uv, Contestant::peer, by_hand<UvDoor, RoundTrips>, work),
          contestant("cofork Loop::post", Contestant::cofork, by_cofork<RoundTrips>, work, {{Aim::times_peer, 1.0}}),
-         contestant("Asio post", Contestant::peer, asio.round_trip, work)},
+         contestant("Asio post", Contestant::peer, asio.round_trip, work),
+         contestant("cppcoro, io_service::schedule", Contestant::peer, measures_of_cppcoro().round_trip, work),
+         contestant("libcoro, scheduler::spawn_detached", Contestant::peer, libcoro.round_trip, work)},
         settings);
     compare_micro("each of many functions posted by another thread, " + where,
                   {contestant(by_eventfd, Contestant::limit, by_hand<EventfdDoor, Many>, work),
                    contestant(by_uv, Contestant::peer, by_hand<UvDoor, Many>, work),
                    contestant("cofork Loop::post", Contestant::cofork, by_cofork<Many>, work, {{Aim::times_peer, 1.0}}),
-                   contestant("Asio post", Contestant::peer, asio.throughput, work)},
+                   contestant("Asio post", Contestant::peer, asio.throughput, work),
+                   contestant("libcoro, scheduler::spawn_detached", Contestant::peer, libcoro.throughput, work)},
                   settings);
   }
 }

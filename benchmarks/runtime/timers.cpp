@@ -168,7 +168,7 @@ double cofork_sleep_zero(const Work& work) { return cofork::run(sleep_zero(work)
 }  // namespace
 
 void measure_timers(const Settings& settings, const Peer&) {
-  const AsioMeasures asio = measures_of_asio();
+  const Measures asio = measures_of_asio();
   for (const std::size_t standing : {0, 100'000}) {
     const Work work{seconds_of(settings), standing};
     std::vector<Aim> aims = {{Aim::times_peer, 1.0}};
@@ -186,11 +186,14 @@ void measure_timers(const Settings& settings, const Peer&) {
        contestant("cofork, the loop's timers", Contestant::cofork, cofork_expire, work, {{Aim::times_peer, 1.0}}),
        contestant("Asio, steady_timer and its handler", Contestant::peer, asio.expire_timers, work)},
       settings);
-  compare_micro("a sleep of length 0",
-                {contestant("libuv, uv_timer_start and a turn", Contestant::limit, uv_sleep_zero, work),
-                 contestant("cofork sleep", Contestant::cofork, cofork_sleep_zero, work, {{Aim::times_peer, 1.0}}),
-                 contestant("Asio, steady_timer and use_awaitable", Contestant::peer, asio.sleep_zero, work)},
-                settings);
+  compare_micro(
+      "a sleep of length 0",
+      {contestant("libuv, uv_timer_start and a turn", Contestant::limit, uv_sleep_zero, work),
+       contestant("cofork sleep", Contestant::cofork, cofork_sleep_zero, work, {{Aim::times_peer, 1.0}}),
+       contestant("Asio, steady_timer and use_awaitable", Contestant::peer, asio.sleep_zero, work),
+       contestant("cppcoro, io_service::schedule_after", Contestant::peer, measures_of_cppcoro().sleep_zero, work),
+       contestant("libcoro, scheduler::yield_for", Contestant::peer, measures_of_libcoro().sleep_zero, work)},
+      settings);
 }
 
 }  // namespace bench

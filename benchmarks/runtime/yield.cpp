@@ -102,12 +102,16 @@ void measure_yield(const Settings& settings, const Peer&) {
   for (const std::size_t coroutines : {1, 2}) {
     const Work work{seconds_of(settings), coroutines};
     std::vector<Aim> aims = {{Aim::times_peer, 1.0}, {Aim::value, 4.0}};
-    compare_micro(coroutines == 1 ? "a turn of a lone coroutine that yields" : "a turn of one of two that yield",
-                  {contestant("bare coroutines", Contestant::limit, by_hand, work),
-                   contestant("cofork yield_now", Contestant::cofork, by_cofork, work, std::move(aims)),
-                   contestant("Asio, post and use_awaitable", Contestant::peer, measures_of_asio().yields, work),
-                   contestant("libuv, uv_idle", Contestant::peer, by_uv_idle, work)},
-                  settings);
+    compare_micro(
+        coroutines == 1 ? "a turn of a lone coroutine that yields" : "a turn of one of two that yield",
+        {contestant("bare coroutines", Contestant::limit, by_hand, work),
+         contestant("cofork yield_now", Contestant::cofork, by_cofork, work, std::move(aims)),
+         contestant("Asio, post and use_awaitable", Contestant::peer, measures_of_asio().yields, work),
+         contestant("cppcoro, io_service", Contestant::peer, measures_of_cppcoro().yields, work),
+         contestant("libcoro, thread_pool of one thread", Contestant::peer, measures_of_libcoro().yields, work),
+         contestant("uvco yield", Contestant::peer, measures_of_uvco().yields, work),
+         contestant("libuv, uv_idle", Contestant::peer, by_uv_idle, work)},
+        settings);
   }
 }
 
