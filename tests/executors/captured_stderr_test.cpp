@@ -94,9 +94,19 @@ int say_lines(int writer, int lines) {
   return 0;
 }
 
+constexpr int piece = 4096;
+
+// Counts its pieces.
 int flood(int bytes) {
-  say(std::string(static_cast<std::size_t>(bytes), 'f'));
-  return ++Shared::at(0);
+  const std::string text(piece, 'f');
+  for (int done = 0; done < bytes; done += piece, ++Shared::at(0)) say(text);
+  return bytes;
+}
+
+int say_at_gate(const std::string& text, int gate, int counter) {
+  pass_gate(static_cast<std::size_t>(gate));
+  say(text);
+  return never_end(counter);
 }
 
 // Leaves a process of another session behind, which writes when gate 2 is open.
@@ -333,10 +343,9 @@ TEST_CASE("while nobody reads standard error deaths are told, and what waits is 
   cofork::run([&]() -> Task<> {
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 2, .capture_stderr = true});
     auto flooding = pool.submit(flood, bytes);
-    const bool full = co_await until([&] {
-      pollfd room = {pipe.writer.get(), POLLOUT, 0};
-      return ::poll(&room, 1, 0) == 0;
-    });
+    // What fills both pipes, and what the template takes without being rid of it.
+    const int most = 2 * ::fcntl(pipe.writer.get(), F_GETPIPE_SZ) + 64 * 1024;
+    const bool full = co_await until([&] { return shared[0] * piece >= most; });
     REQUIRE(full);
     const std::string what = co_await death(pool, "dead\n");
     CHECK(told(what) == "dead");
@@ -356,6 +365,29 @@ TEST_CASE("while nobody reads standard error deaths are told, and what waits is 
     CHECK(text.find("dead\n") != std::string::npos);
     co_await flooding;
   });
+}
+
+TEST_CASE("what a worker has written when its pool is destroyed is passed on") {
+  Shared shared;
+  const StderrInFile file;
+  cofork::run([&]() -> Task<> {
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .capture_stderr = true});
+    auto endless = pool.submit(say_at_gate, "the last words\n", 1, 2);
+    const std::vector<pid_t> workers = co_await workers_of(pool, 1);
+    const pid_t relay = parent_of(workers[0]);
+    ::kill(relay, SIGSTOP);
+    const bool stopped = co_await until([&] {
+      std::string pid, name, state;
+      std::ifstream("/proc/" + std::to_string(relay) + "/stat") >> pid >> name >> state;
+      return state == "T";
+    });
+    REQUIRE(stopped);
+    shared[1] = 1;
+    const bool written = co_await until([&] { return shared[2] == 1; });
+    REQUIRE(written);
+    CHECK(file.text().empty());
+  });
+  CHECK(file.text() == "the last words\n");
 }
 
 TEST_CASE("a pool ends although nobody reads standard error") {
