@@ -124,8 +124,8 @@ CapturedStderr* StderrRelay::add() noexcept {
 void StderrRelay::open_target() {
   struct stat status = {};
   if (::fstat(STDERR_FILENO, &status) < 0) throw std::system_error(errno, std::generic_category(), "fstat");
-  // O_NONBLOCK belongs to the open file, which other programs share; so another one is opened. Where that is not allowed
-  // little is written at once, when there is room for it.
+  // O_NONBLOCK belongs to the open file, which other programs share; so another one is opened. Where that is not
+  // allowed little is written at once, when there is room for it.
   if (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))
     own_target_.reset(::open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   buffer_.resize(read_at_once);
