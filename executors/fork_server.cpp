@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cofork/executors/fork_advice.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
@@ -142,13 +143,14 @@ class ForkServer::State {
     }
   }
 
-  void start(std::uint64_t id, std::span<const int> descriptors) {
+  void start(std::uint64_t id, std::span<const int> descriptors, bool capture_stderr) {
     if (descriptors.size() > ipc::max_descriptors_per_message) {
       throw std::invalid_argument("ForkServer::start: too many descriptors");
     }
     if (lost_) return;
     if (!workers_.try_emplace(id).second) throw std::invalid_argument("ForkServer::start: the id is in use");
-    send({TemplateRequest::Kind::start, static_cast<std::uint32_t>(descriptors.size()), id}, descriptors);
+    send({TemplateRequest::Kind::start, static_cast<std::uint32_t>(descriptors.size()), id, capture_stderr},
+         descriptors);
   }
 
   void signal(std::uint64_t id, int signo) {
@@ -267,7 +269,8 @@ class ForkServer::State {
       return tell([&](Events& events) { events.worker_failed(report.id, report.value); });
     }
     return tell([&](Events& events) {
-      events.worker_exited({report.id, report.pid, report.value, true, report.usage});
+      const std::string_view text(report.text.data(), std::min<std::size_t>(report.text_size, report.text.size()));
+      events.worker_exited({report.id, report.pid, report.value, true, report.usage, std::string(text)});
     });
   }
 
@@ -346,7 +349,9 @@ ForkServer::ForkServer(uv_loop_t* loop, Events& events, WorkerMain worker_main, 
 
 ForkServer::~ForkServer() = default;
 
-void ForkServer::start(std::uint64_t id, std::span<const int> descriptors) { state_->start(id, descriptors); }
+void ForkServer::start(std::uint64_t id, std::span<const int> descriptors, bool capture_stderr) {
+  state_->start(id, descriptors, capture_stderr);
+}
 void ForkServer::signal(std::uint64_t id, int signo) { state_->signal(id, signo); }
 pid_t ForkServer::pid() const { return state_->pid(); }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 struct uv_loop_s;
@@ -22,6 +23,7 @@ struct WorkerExit {
   int status;         ///< The raw wait status, for WIFEXITED and its kind.
   bool status_known;  ///< False if the template died before it could report: `status` and `usage` are zero then.
   rusage usage;       ///< Of the worker and of those of its children that it waited for.
+  std::string last_stderr{};  ///< The last lines of its last task, if they were captured; fit for a terminal.
 };
 
 /// Forks workers through one template process, which it starts and ends. For the loop's thread only.
@@ -64,8 +66,9 @@ class ForkServer {
   /// Asks for a worker, which gets duplicates of `descriptors` (253 at most), 0, 1 and 2, and no other of
   /// this process (libuv makes two for itself in every process). `id` must not
   /// be in use. Never blocks; the descriptors may be closed when it returns. Answered by `worker_started` or
-  /// `worker_failed`. Throws std::invalid_argument for a used `id` or too many descriptors.
-  void start(std::uint64_t id, std::span<const int> descriptors);
+  /// `worker_failed`. Throws std::invalid_argument for a used `id` or too many descriptors. With `capture_stderr` its
+  /// standard error is a pipe, and the template passes on what comes, if it has descriptors for that.
+  void start(std::uint64_t id, std::span<const int> descriptors, bool capture_stderr = false);
 
   /// Sends a signal to the worker's whole process group; after its end, or for an unknown id, nothing happens.
   void signal(std::uint64_t id, int signo);

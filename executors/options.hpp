@@ -40,6 +40,13 @@ struct PoolOptions {
   /// A worker that had nothing to do for so long leaves, down to none; 0: never. The template stays, so that a worker
   /// that is started later finds what the others found.
   std::chrono::nanoseconds idle_timeout{};
+  /// What a worker writes to its standard error during the task that it dies of ends the `what()` of `WorkerDied`: the
+  /// last lines, 2 KiB at most, with a question mark for each control character. Standard error is a pipe then, not a
+  /// terminal, in the workers and in what they start; the template passes everything on to this process's at once, each
+  /// worker's in order. While that takes nothing the workers wait as soon as their pipes are full; what it has not
+  /// taken half a second after the pool's end is lost. A worker for whose pipe there is no descriptor writes as without
+  /// this. Each task costs a system call more.
+  bool capture_stderr = false;
 };
 
 struct SubmitOptions {

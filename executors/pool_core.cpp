@@ -26,6 +26,7 @@ PoolCore::PoolCore(const PoolOptions& options)
       max_rss_per_child_(options.max_rss_per_child),
       idle_timeout_(options.idle_timeout),
       start_method_(options.start_method),
+      capture_stderr_(options.capture_stderr),
       grace_(options.grace.count() != 0 ? options.grace : default_grace),
       name_(options.name.empty() ? "cofork-worker" : options.name) {
   if (options.grace.count() < 0) throw std::invalid_argument("PoolOptions::grace is negative");

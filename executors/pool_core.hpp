@@ -182,6 +182,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   const std::size_t max_rss_per_child_;
   const std::chrono::nanoseconds idle_timeout_;
   const StartMethod start_method_;
+  const bool capture_stderr_;
   const std::chrono::nanoseconds grace_;
   const std::string name_;
   MakeInitializer make_initializer_;

@@ -71,7 +71,7 @@ PoolWorker* PoolCore::start_worker() {
     worker->sender.introduce(
         {worker->id, max_rss_per_child_, pool_depth() + 1, std::max(1u, parallelism_ / max_workers_)});
     if (make_initializer_) send_initializer(*worker);
-    server_->start(worker->id, worker->sender.worker_descriptors());
+    server_->start(worker->id, worker->sender.worker_descriptors(), capture_stderr_);
     worker->sender.worker_has_them();
     ++stats_.workers_started;
     return worker;

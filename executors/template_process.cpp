@@ -18,6 +18,7 @@
 #include <cofork/executors/throw_trace.hpp>
 #include <cofork/ipc/descriptor_passing.hpp>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -39,7 +40,9 @@ constexpr int parent_death_signal = SIGTERM;
 Descriptor open_pidfd(pid_t pid) { return Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
 
 [[noreturn]] void run_worker(WorkerMain worker_main, pid_t parent, const std::vector<Descriptor>& given,
-                             std::span<const int> inherited, GivenHandles* handles) noexcept {
+                             std::span<const int> inherited, GivenHandles* handles,
+                             const CapturedStderr* captured) noexcept {
+  enter_captured_worker(captured);
   std::vector<int> descriptors(given.size());
   std::transform(given.begin(), given.end(), descriptors.begin(), [](const Descriptor& d) { return d.get(); });
   std::vector<int> kept(descriptors);
@@ -73,14 +76,17 @@ class Template {
     signals_ = Descriptor(::signalfd(-1, &watched, SFD_NONBLOCK | SFD_CLOEXEC));
     if (!signals_.valid()) shut_down();
 
+    std::vector<pollfd> ready;
     while (true) {
       const auto wanted = static_cast<short>(POLLIN | POLLRDHUP | (outbox_.empty() ? 0 : POLLOUT));
-      std::array<pollfd, 2> ready = {{{control_, wanted, 0}, {signals_.get(), POLLIN, 0}}};
+      ready.assign({{control_, wanted, 0}, {signals_.get(), POLLIN, 0}});
+      stderr_.watch(ready);
       if (::poll(ready.data(), ready.size(), -1) < 0) {
         if (errno == EINTR) continue;
         shut_down();
       }
       if ((ready[0].revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0) shut_down();
+      stderr_.relay(std::span(ready).subspan(2));
       if (ready[1].revents != 0) {
         read_signals();
         // The death signal also comes when only the thread that forked us ends.
@@ -125,9 +131,15 @@ class Template {
     } catch (const std::system_error& error) {
       return fail(error.code().value());
     }
+    CapturedStderr* const captured = request.capture_stderr ? stderr_.add() : nullptr;
     const pid_t pid = ::fork();
-    if (pid < 0) return fail(errno);
-    if (pid == 0) run_worker(worker_main_, self_, given, inherited_, handles ? &*handles : nullptr);
+    if (pid < 0) {
+      const int error = errno;
+      if (captured) stderr_.remove_last();
+      return fail(error);
+    }
+    if (pid == 0) run_worker(worker_main_, self_, given, inherited_, handles ? &*handles : nullptr, captured);
+    if (captured) captured->forked(pid);
     ::setpgid(pid, pid);  // the worker does it too: who comes first makes the group
     ids_.emplace(pid, request.id);
     pids_.emplace(request.id, pid);
@@ -151,7 +163,10 @@ class Template {
       int status = 0;
       rusage usage = {};
       if (::wait4(ended.si_pid, &status, 0, &usage) < 0 || worker == ids_.end()) continue;
-      report({TemplateReport::Kind::exited, status, worker->second, worker->first, usage});
+      TemplateReport exited = {TemplateReport::Kind::exited, status, worker->second, worker->first, usage};
+      exited.text_size =
+          static_cast<std::uint32_t>(stderr_.ended(worker->first).copy(exited.text.data(), exited.text.size()));
+      report(exited);
       pids_.erase(worker->second);
       ids_.erase(worker);
     }
@@ -191,7 +206,8 @@ class Template {
       const int descriptor = pidfd.get();
       const std::span<const int> descriptors(&descriptor, pidfd.valid() ? 1 : 0);
       try {
-        const auto bytes = std::as_bytes(std::span(&report, 1));
+        const auto bytes =
+            std::as_bytes(std::span(&report, 1)).first(offsetof(TemplateReport, text) + report.text_size);
         const ipc::Transfer sent = ipc::send_with_descriptors(control_, bytes, descriptors);
         if (sent.outcome == ipc::Transfer::Outcome::would_block) return;
       } catch (const std::system_error&) {
@@ -214,6 +230,7 @@ class Template {
       while (::wait4(-1, nullptr, 0, nullptr) < 0 && errno == EINTR) {
       }
     }
+    stderr_.finish();
     ::_exit(EXIT_SUCCESS);
   }
 
@@ -224,6 +241,7 @@ class Template {
   const Inheritance* const inheritance_;
   const std::span<const int> inherited_;
   Descriptor signals_;
+  StderrRelay stderr_;
   ipc::ReceivedDescriptors received_;
   std::unordered_map<pid_t, std::uint64_t> ids_;
   std::unordered_map<std::uint64_t, pid_t> pids_;

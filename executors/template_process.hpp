@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <array>
+#include <cofork/executors/captured_stderr.hpp>
 #include <cofork/ipc/descriptor.hpp>
 #include <cofork/runtime/handle.hpp>
 #include <cstdint>
@@ -27,9 +29,11 @@ struct TemplateRequest {
   Kind kind;
   std::uint32_t value;  ///< `start`: how many descriptors travel along; `signal`: the signal's number.
   std::uint64_t id;
+  bool capture_stderr = false;  ///< Of the worker that is started.
 };
 
-/// What the template reports; `started` travels with a pidfd of the worker, if there was a free descriptor for it.
+/// What the template reports; `started` travels with a pidfd of the worker, if there was a free descriptor for it. The
+/// message may end with the part of `text` that is used.
 struct TemplateReport {
   enum class Kind : std::uint32_t { started, failed, exited };
   Kind kind;
@@ -37,6 +41,8 @@ struct TemplateReport {
   std::uint64_t id;
   pid_t pid;
   rusage usage;
+  std::uint32_t text_size = 0;  ///< `exited`: of what the worker last wrote to its standard error.
+  std::array<char, CapturedStderr::most_told> text = {};
 };
 
 /// A running template, as its parent sees it.

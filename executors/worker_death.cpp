@@ -123,6 +123,7 @@ std::exception_ptr worker_died(pid_t pid, const WorkerExit* exit, const std::str
     what += describe_stack(crash.stack);
     origin.stack = crash.stack;
   }
+  if (exit && !exit->last_stderr.empty()) what += "\nits standard error:\n" + exit->last_stderr;
   return make_exception_from(WorkerDied(what, pid, code, task_name, usage), std::move(origin));
 }
 

@@ -1,5 +1,6 @@
 #include <chrono>
 #include <cofork/executors/after_fork.hpp>
+#include <cofork/executors/captured_stderr.hpp>
 #include <cofork/executors/crash_report.hpp>
 #include <cofork/executors/exception_codec.hpp>
 #include <cofork/executors/function_id.hpp>
@@ -113,6 +114,7 @@ bool run_frame(ipc::TaskReceiver& receiver, WorkerLoop& loop, ipc::TaskReceiver:
   for (;;) {
     const std::int64_t begun_at = time;
     if (clock.begin(begun_at)) receiver.set_time_at_begin(clock.user(), clock.system());
+    begin_captured_task();
     const std::optional<std::uint32_t> item = receiver.claim(frame, begun_at);
     if (!item) break;
     const ipc::ResultFrame::Kind kind = items.run_next(receiver, loop, *item);

@@ -67,7 +67,7 @@ struct TaskUsage {
 /// The worker that was executing a task ended before the task did: by a signal, or by exiting, whatever its status.
 /// The first line of its `what()` says how, while it executed what, and why if that can be told (a limit, a stack that
 /// overflowed, the kernel's want of memory); after a crash the lines that follow are its backtrace, which
-/// `remote_info` has too.
+/// `remote_info` has too. With `PoolOptions::capture_stderr` the last lines are those that the task wrote last.
 class WorkerDied : public Error {
  public:
   using Error::Error;
