@@ -105,7 +105,7 @@ SocketPtr listen_tcp(const std::string& host, std::uint16_t port, const ListenOp
 SocketPtr listen_unix(const std::string& path, const ListenOptions& options) {
   const SocketAddress address = SocketAddress::unix_domain(path);
   SocketPtr listener = listen(stream_socket_for(address), address, readable_path(path), options);
-  if (path.front() != '\0') listener->own_path(path);
+  if (path.front() != '\0') listener->file = SocketFile::at(path);
   return listener;
 }
 
