@@ -222,7 +222,6 @@ void ListenerState::encode(ipc::Writer& writer) {
   check_given();
   writer.descriptor(socket_.get());
   ipc::encode(writer, key_);
-  ipc::encode(writer, SocketFile::hand_over(file_));
 }
 
 ListenerPtr ListenerState::decode(ipc::Reader& reader) {
@@ -231,9 +230,7 @@ ListenerPtr ListenerState::decode(ipc::Reader& reader) {
   socklen_t size = sizeof listens;
   if (::getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || listens == 0)
     throw DecodeError("malformed message: not a listener's socket");
-  auto listener = make_intrusive<ListenerState>(std::move(socket), ipc::decode<AuthenticationKey>(reader));
-  listener->file_ = SocketFile::at(ipc::decode<std::string>(reader));
-  return listener;
+  return make_intrusive<ListenerState>(std::move(socket), ipc::decode<AuthenticationKey>(reader));
 }
 
 void ListenerState::list_descriptors(std::vector<int>& to) const {

@@ -15,6 +15,7 @@
 #include <exception>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace cofork::detail {
 
@@ -27,6 +28,7 @@ class SocketState final : public HandleState {
   /// -1 when it is closed.
   int descriptor() const noexcept { return descriptor_.get(); }
   const std::string& subject() const noexcept { return subject_; }
+  void set_subject(std::string subject) { subject_ = std::move(subject); }
   DescriptorPoll& poll() noexcept { return poll_; }
   [[noreturn]] void fail(int error, const char* operation) const;
   /// std::logic_error when it is closed, or not of this process.

@@ -100,6 +100,23 @@ TEST_CASE("the file of a Unix listener that is moved into a Process stays until 
   });
 }
 
+TEST_CASE("the file of a listener for messages that is moved into a Process stays until that has ended") {
+  const std::string path = (std::filesystem::temp_directory_path() / "messages").string();
+  run([&]() -> Task<> {
+    const auto greet = [](ipc::Listener listener) -> Task<> {
+      ipc::Connection<int> client = co_await listener.accept<int>();
+      co_await client.send(5);
+    };
+    Process process(greet, ipc::Listener::bind(path));
+    process.start();
+    ipc::Connection<int> connection = co_await ipc::connect<int>(path);
+    const int received = co_await connection.recv();
+    CHECK(received == 5);
+    co_await process.join();
+    CHECK_FALSE(std::filesystem::exists(path));
+  });
+}
+
 TEST_CASE("a Unix listener that is moved into a pool's call accepts there, and its file is removed there") {
   const std::string path = (std::filesystem::temp_directory_path() / "sent").string();
   run([&]() -> Task<> {
@@ -113,17 +130,6 @@ TEST_CASE("a Unix listener that is moved into a pool's call accepts there, and i
     const auto line = co_await stream.read_line();
     CHECK(line == "hello");
     co_await greeting;
-    CHECK(support::eventually([&] { return !std::filesystem::exists(path); }, 5s));
-
-    const auto accept = [](ipc::Listener listener) -> Task<> {
-      ipc::Connection<int> client = co_await listener.accept<int>();
-      co_await client.send(5);
-    };
-    Future<void> sending = pool.submit(accept, ipc::Listener::bind(path));
-    ipc::Connection<int> connection = co_await ipc::connect<int>(path);
-    const int received = co_await connection.recv();
-    CHECK(received == 5);
-    co_await sending;
     CHECK(support::eventually([&] { return !std::filesystem::exists(path); }, 5s));
   });
 }
