@@ -2,9 +2,6 @@
 // users.
 #pragma once
 
-#include <sys/stat.h>
-#include <sys/types.h>
-
 #include <cofork/runtime/descriptor.hpp>
 #include <cofork/runtime/descriptor_poll.hpp>
 #include <cofork/runtime/handle.hpp>
@@ -13,7 +10,6 @@
 #include <cofork/runtime/socket_file.hpp>
 #include <coroutine>
 #include <exception>
-#include <optional>
 #include <string>
 #include <utility>
 
