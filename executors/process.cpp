@@ -109,7 +109,7 @@ void Process::start() {
   table.prepare();
   detail::flush_standard_streams();
   std::optional<detail::StandardDescriptorsOpen> standard_descriptors(std::in_place);
-  ProcessTable::Entry entry(name_, daemon_);
+  ProcessTable::Entry entry(name_, daemon_, given.socket_files());
   detail::ParentWatch watch;
   std::vector<int> descriptors = detail::inheritable_descriptors();
   for (const int descriptor : given.descriptors()) descriptors.push_back(descriptor);

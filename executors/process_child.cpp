@@ -23,8 +23,8 @@ int milliseconds_until(std::optional<Clock::time_point> deadline) {
 }
 }  // namespace
 
-ProcessChild::ProcessChild(std::string name, bool daemon)
-    : creator_(::getpid()), daemon_(daemon), name_(std::move(name)) {}
+ProcessChild::ProcessChild(std::string name, bool daemon, std::vector<SocketFilePtr> files)
+    : creator_(::getpid()), daemon_(daemon), name_(std::move(name)), files_(std::move(files)) {}
 
 ProcessChild::~ProcessChild() {
   if (creator_ == ::getpid()) return;

@@ -5,10 +5,12 @@
 
 #include <chrono>
 #include <cofork/ipc/descriptor.hpp>
+#include <cofork/runtime/socket_file.hpp>
 #include <list>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace cofork::detail {
 
@@ -17,7 +19,8 @@ class ProcessTable;
 /// Lives until its Process is gone and it was reaped. Any thread may use it, in the process that made it.
 class ProcessChild {
  public:
-  ProcessChild(std::string name, bool daemon);
+  /// The files stay until it has ended.
+  ProcessChild(std::string name, bool daemon, std::vector<SocketFilePtr> files);
   ProcessChild(const ProcessChild&) = delete;
   ProcessChild& operator=(const ProcessChild&) = delete;
   /// Closes nothing in a process that was forked from the one that made it, where the numbers are somebody else's.
@@ -43,7 +46,8 @@ class ProcessChild {
   std::string name_;             // guarded by the table's mutex
   std::optional<int> exitcode_;  // too
   std::list<std::shared_ptr<ProcessChild>>::iterator place_;
-  const void* run_ = nullptr;  // the loop that it was started in
+  std::vector<SocketFilePtr> files_;  // too
+  const void* run_ = nullptr;         // the loop that it was started in
   pid_t pid_ = 0;
   ipc::Descriptor pidfd_;
   ipc::Descriptor parent_end_;

@@ -176,6 +176,7 @@ bool ProcessTable::reap(ProcessChild& child) {
   if (ended.si_pid == 0) return false;
   child.exitcode_ = ended.si_code == CLD_EXITED ? ended.si_status : -ended.si_status;
   child.parent_end_.reset();
+  child.files_.clear();
   children_.erase(child.place_);  // may destroy the child
   return true;
 }

@@ -34,7 +34,9 @@ class ProcessTable {
   /// A child that is about to be forked. What it needs is allocated, so that nothing fails once it runs.
   class Entry {
    public:
-    Entry(std::string name, bool daemon) { list_.push_back(std::make_shared<ProcessChild>(std::move(name), daemon)); }
+    Entry(std::string name, bool daemon, std::vector<SocketFilePtr> files) {
+      list_.push_back(std::make_shared<ProcessChild>(std::move(name), daemon, std::move(files)));
+    }
 
    private:
     friend class ProcessTable;

@@ -37,8 +37,9 @@ namespace ipc {
 class Listener : public detail::HandleBase {
  public:
   /// Listens at a path in the file system, which must not exist, and which the process that made it removes when its
-  /// last copy of the listener is closed; or, where `path` begins with a NUL, under a name in Linux's abstract
-  /// namespace. std::system_error (EADDRINUSE), std::invalid_argument for a path that is empty or too long.
+  /// last copy of the listener is closed and every `Process` that was given one has ended; or, where `path` begins with
+  /// a NUL, under a name in Linux's abstract namespace. std::system_error (EADDRINUSE), std::invalid_argument for a
+  /// path that is empty or too long.
   static Listener bind(std::string path) { return Listener(detail::ListenerState::bind_unix(path, {})); }
   static Listener bind(ListenerOptions options, std::string path) {
     return Listener(detail::ListenerState::bind_unix(path, std::string(options.authkey)));

@@ -1,7 +1,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -58,9 +57,7 @@ IntrusivePtr<ListenerState> ListenerState::bind_unix(const std::string& path, Au
   ipc::Descriptor socket = stream_socket_for(address);
   bind_and_listen(socket, address, readable_path(path));
   auto listener = make_intrusive<ListenerState>(std::move(socket), std::move(key));
-  struct stat status = {};
-  if (path.front() != '\0' && ::stat(path.c_str(), &status) == 0)
-    listener->own_path_ = OwnPath{path, ::getpid(), status.st_dev, status.st_ino};
+  if (path.front() != '\0') listener->file_ = SocketFile::at(path);
   return listener;
 }
 
@@ -81,16 +78,7 @@ IntrusivePtr<ListenerState> ListenerState::bind_tcp(const std::string& host, std
   throw std::system_error(EADDRNOTAVAIL, std::generic_category(), "bind " + host);
 }
 
-ListenerState::~ListenerState() {
-  if (own_path_ && own_path_->owner == ::getpid()) {
-    // The file may be another listener's by now.
-    struct stat status = {};
-    if (::stat(own_path_->path.c_str(), &status) == 0 && status.st_dev == own_path_->device &&
-        status.st_ino == own_path_->inode)
-      static_cast<void>(::unlink(own_path_->path.c_str()));
-  }
-  close();
-}
+ListenerState::~ListenerState() { close(); }
 
 void ListenerState::close() noexcept {
   handshakes_.clear();

@@ -56,6 +56,7 @@ class ListenerState final : public HandleState {
 
  private:
   void close_in_child() noexcept override { close(); }
+  SocketFilePtr file_of_socket() const noexcept override { return file_; }
   void close() noexcept;
   ipc::Descriptor accept_socket();
   ConnectionPtr begin_handshake();
@@ -74,14 +75,7 @@ class ListenerState final : public HandleState {
   SocketWatches watches_;
   unsigned generation_;
 
-  /// The socket's file, if this process made it.
-  struct OwnPath {
-    std::string path;
-    pid_t owner;
-    dev_t device;
-    ino_t inode;
-  };
-  std::optional<OwnPath> own_path_;
+  SocketFilePtr file_;
 };
 
 using ListenerPtr = IntrusivePtr<ListenerState>;

@@ -26,3 +26,21 @@ StreamPtr decode_stream(ipc::Reader& reader) {
 }
 
 }  // namespace cofork::detail
+
+namespace cofork {
+
+void Codec<UnixListener>::encode(ipc::Writer& writer, const UnixListener& listener) {
+  const detail::SocketPtr state = detail::UnixListenerAccess::state(listener);
+  writer.descriptor(state->descriptor());
+  ipc::encode(writer, detail::SocketFile::hand_over(state->file));
+}
+
+UnixListener Codec<UnixListener>::decode(ipc::Reader& reader) {
+  ipc::Descriptor descriptor = reader.descriptor();
+  const auto path = ipc::decode<std::string>(reader);
+  UnixListener listener = UnixListener::adopt(descriptor.release());
+  detail::UnixListenerAccess::state(listener)->file = detail::SocketFile::at(path);
+  return listener;
+}
+
+}  // namespace cofork

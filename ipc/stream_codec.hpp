@@ -31,13 +31,20 @@ struct Codec<Stream> : detail::OwnCodec<> {
 
 /// The receiver accepts, or receives, beside the sender.
 template <class Socket>
-requires std::same_as<Socket, TcpListener> || std::same_as<Socket, UnixListener> || std::same_as<Socket, UdpSocket>
+requires std::same_as<Socket, TcpListener> || std::same_as<Socket, UdpSocket>
 struct Codec<Socket> : detail::OwnCodec<> {
   static void encode(ipc::Writer& writer, const Socket& socket) { writer.descriptor(socket.native_handle()); }
   static Socket decode(ipc::Reader& reader) {
     ipc::Descriptor descriptor = reader.descriptor();
     return Socket::adopt(descriptor.release());
   }
+};
+
+/// Likewise; the socket's file is the receiver's to remove.
+template <>
+struct Codec<UnixListener> : detail::OwnCodec<> {
+  static void encode(ipc::Writer& writer, const UnixListener& listener);
+  static UnixListener decode(ipc::Reader& reader);
 };
 
 }  // namespace cofork

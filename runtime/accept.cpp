@@ -93,7 +93,9 @@ SocketPtr listen_tcp(const std::string& host, std::uint16_t port, const ListenOp
       if (host.empty() && addresses[i].family() == AF_INET6) set(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, 0, name);
       // What is accepted inherits it.
       set(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1, name);
-      return listen(std::move(socket), addresses[i], name, options);
+      SocketPtr listener = listen(std::move(socket), addresses[i], name, options);
+      if (port == 0) listener->set_subject(host + ':' + std::to_string(port_of(listener->address())));
+      return listener;
     } catch (const std::system_error& error) {
       // Another server's port is not to be shared with it by families.
       if (i + 1 == addresses.size() || error.code() == std::errc::address_in_use) throw;
@@ -105,7 +107,7 @@ SocketPtr listen_tcp(const std::string& host, std::uint16_t port, const ListenOp
 SocketPtr listen_unix(const std::string& path, const ListenOptions& options) {
   const SocketAddress address = SocketAddress::unix_domain(path);
   SocketPtr listener = listen(stream_socket_for(address), address, readable_path(path), options);
-  if (path.front() != '\0') listener->own_path(path);
+  if (path.front() != '\0') listener->file = SocketFile::at(path);
   return listener;
 }
 

@@ -7,10 +7,15 @@
 #include <cofork/runtime/loop_handles.hpp>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 #include <utility>
 
 namespace cofork::detail {
+
+namespace {
+std::string watch_of(int descriptor) { return "watch descriptor " + std::to_string(descriptor); }
+}  // namespace
 
 void DescriptorPoll::open(int descriptor) {
   Loop& loop = Loop::current();
@@ -22,7 +27,7 @@ void DescriptorPoll::open(int descriptor) {
     always_ready_ = true;
     return;
   }
-  check_uv(status, "watch a descriptor");
+  if (status < 0) throw std::system_error(-status, std::generic_category(), watch_of(descriptor));
   handle->data = this;
   handle_ = handle.release();
   watched_ = 0;
@@ -35,7 +40,7 @@ void DescriptorPoll::wait(IoOperation& operation, int descriptor, For what) {
   if (handle_ && generation_ != fork_generation()) forget();
   if (!handle_ && !always_ready_) open(descriptor);
   if (always_ready_) {
-    if (!operation.attempt()) throw std::system_error(EPERM, std::generic_category(), "watch a descriptor");
+    if (!operation.attempt()) throw std::system_error(EPERM, std::generic_category(), watch_of(descriptor));
     operation.resume_later();
     return;
   }

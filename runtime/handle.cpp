@@ -287,6 +287,13 @@ std::vector<int> GivenHandles::descriptors() const {
   return descriptors;
 }
 
+std::vector<SocketFilePtr> GivenHandles::socket_files() const {
+  std::vector<SocketFilePtr> files;
+  for (const IntrusivePtr<HandleState>& state : handles_.states())
+    if (SocketFilePtr file = state->file_of_socket()) files.push_back(std::move(file));
+  return files;
+}
+
 void GivenHandles::in_child() noexcept {
   registry().for_each([&](HandleState& state) {
     const bool given = handles_.has(state);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cofork/runtime/intrusive_list.hpp>
 #include <cofork/runtime/intrusive_ptr.hpp>
+#include <cofork/runtime/socket_file.hpp>
 #include <cstddef>
 #include <exception>
 #include <vector>
@@ -52,6 +53,9 @@ class HandleState {
   /// Does what the destructor would, in a child whose last reference is gone while the copies that it has of the
   /// parent's stay; as it is, closes the descriptors that are listed. Afterwards the state is not given any more.
   virtual void close_in_child() noexcept;
+
+  /// What stays as long as a child that was given it.
+  virtual SocketFilePtr file_of_socket() const noexcept { return nullptr; }
 
   const char* what() const noexcept { return what_; }
   bool given() const noexcept { return given_.load(std::memory_order_relaxed); }
@@ -157,6 +161,8 @@ class GivenHandles {
 
   /// What the child must not close.
   std::vector<int> descriptors() const;
+  /// What the parent keeps for as long as the child lives.
+  std::vector<SocketFilePtr> socket_files() const;
   /// In the child, after everything else was closed: given handles work, all others report that they were not given.
   /// What is given is open until the child has closed, or destroyed, the handles that were found and its copies of
   /// them; other copies of the parent's, though they work as long, are not waited for.

@@ -67,10 +67,16 @@ T run(Task<T> main) {
   return detail::MainTask<T>(std::move(main)).run(nullptr);
 }
 
-/// The same for a callable that returns a task; the callable, with its captures, lives until the end.
+/// The same for what becomes a task: `run(sleep(1s))`.
+template <detail::BecomesTask A>
+await_result_t<A> run(A main) {
+  return run(Task<await_result_t<A>>(std::move(main)));
+}
+
+/// The same for a callable that returns one of these; the callable, with its captures, lives until the end.
 template <class F>
-requires detail::is_task<std::remove_cvref_t<std::invoke_result_t<F&>>>
-auto run(F main) { return run(main()); }
+requires detail::BecomesTask<std::invoke_result_t<F&>>
+decltype(auto) run(F main) { return run(main()); }
 
 /// The same on a libuv loop of the caller's, which stays open, with whatever handles of theirs it has.
 template <class T>

@@ -8,10 +8,11 @@ bool SleepAwaiter::suspend(std::coroutine_handle<> handle, Context* context) {
     return false;
   }
   node_.suspend(handle, context, "sleep", &SleepAwaiter::on_cancel);
-  if (deadline_ <= Clock::now())
+  const bool over = from_now_ ? time_ <= time_.zero() : Clock::time_point(time_) <= Clock::now();
+  if (over)
     node_.resume_later();
   else
-    node_.start(deadline_, &SleepAwaiter::on_expiry);
+    node_.start(from_now_ ? deadline_after(time_) : Clock::time_point(time_), &SleepAwaiter::on_expiry);
   return true;
 }
 

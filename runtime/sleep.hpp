@@ -19,9 +19,10 @@ Task<R> as_task(Awaiter awaiter) {
 
 class [[nodiscard("co_await it")]] SleepAwaiter {
  public:
-  explicit SleepAwaiter(Clock::time_point deadline) noexcept : deadline_(deadline) {}
+  explicit SleepAwaiter(std::chrono::nanoseconds duration) noexcept : time_(duration), from_now_(true) {}
+  explicit SleepAwaiter(Clock::time_point deadline) noexcept : time_(deadline.time_since_epoch()), from_now_(false) {}
   /// Only before it is awaited.
-  SleepAwaiter(const SleepAwaiter& other) noexcept : deadline_(other.deadline_) {}
+  SleepAwaiter(const SleepAwaiter& other) noexcept : time_(other.time_), from_now_(other.from_now_) {}
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
@@ -39,10 +40,11 @@ class [[nodiscard("co_await it")]] SleepAwaiter {
   static void on_expiry(Timer & timer) noexcept;
   static void on_cancel(Waiter & waiter) noexcept;
 
-  Clock::time_point deadline_;
+  const std::chrono::nanoseconds time_;
+  const bool from_now_;
+  bool cancelled_ = false;
   struct Node : Waiter, Timer {};
   Node node_;
-  bool cancelled_ = false;
 };
 
 class [[nodiscard("co_await it")]] YieldAwaiter {
@@ -73,10 +75,8 @@ class [[nodiscard("co_await it")]] YieldAwaiter {
 }  // namespace detail
 
 /// Waits until `duration` has passed, never less; 0 or a negative one lets the others run once (`asyncio.sleep`).
-/// Cancelling it ends the wait at once. Resolution: a millisecond.
-inline detail::SleepAwaiter sleep(std::chrono::nanoseconds duration) {
-  return detail::SleepAwaiter(detail::deadline_after(duration));
-}
+/// The time counts from the await. Cancelling it ends the wait at once. Resolution: a millisecond.
+inline detail::SleepAwaiter sleep(std::chrono::nanoseconds duration) { return detail::SleepAwaiter(duration); }
 
 /// Waits until `deadline`. Cancelling it ends the wait at once.
 inline detail::SleepAwaiter sleep_until(std::chrono::steady_clock::time_point deadline) {

@@ -34,28 +34,11 @@ SocketAddress SocketState::address() const {
   return address;
 }
 
-void SocketState::own_path(std::string path) {
-  struct stat status = {};
-  if (::stat(path.c_str(), &status) == 0)
-    own_path_ = OwnPath{std::move(path), ::getpid(), status.st_dev, status.st_ino};
-}
-
-void SocketState::remove_path() noexcept {
-  if (own_path_ && own_path_->owner == ::getpid()) {
-    // The file may be another socket's by now.
-    struct stat status = {};
-    if (::stat(own_path_->path.c_str(), &status) == 0 && status.st_dev == own_path_->device &&
-        status.st_ino == own_path_->inode)
-      static_cast<void>(::unlink(own_path_->path.c_str()));
-  }
-  own_path_.reset();
-}
-
 void SocketState::close() noexcept {
   if (!descriptor_.valid()) return;
   poll_.for_each([](IoOperation& operation) { static_cast<SocketOperation&>(operation).socket_closed(); });
   poll_.close();
-  remove_path();
+  file.reset();
   if (borrowed_)
     static_cast<void>(descriptor_.release());
   else
@@ -68,7 +51,7 @@ int SocketState::release() {
   poll_.for_each([&](IoOperation&) { waits = true; });
   if (waits) throw std::logic_error("release of " + subject_ + ": a coroutine waits for it");
   poll_.close();
-  own_path_.reset();
+  static_cast<void>(SocketFile::hand_over(file));
   return descriptor_.release();
 }
 
@@ -78,7 +61,7 @@ void SocketState::list_descriptors(std::vector<int>& to) const {
 
 void SocketState::after_fork_in_child(bool given) noexcept {
   poll_.forget();
-  own_path_.reset();
+  file.reset();
   if (!given) static_cast<void>(descriptor_.release());
 }
 

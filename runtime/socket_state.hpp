@@ -2,18 +2,16 @@
 // users.
 #pragma once
 
-#include <sys/stat.h>
-#include <sys/types.h>
-
 #include <cofork/runtime/descriptor.hpp>
 #include <cofork/runtime/descriptor_poll.hpp>
 #include <cofork/runtime/handle.hpp>
 #include <cofork/runtime/intrusive_ptr.hpp>
 #include <cofork/runtime/socket_address.hpp>
+#include <cofork/runtime/socket_file.hpp>
 #include <coroutine>
 #include <exception>
-#include <optional>
 #include <string>
+#include <utility>
 
 namespace cofork::detail {
 
@@ -26,6 +24,7 @@ class SocketState final : public HandleState {
   /// -1 when it is closed.
   int descriptor() const noexcept { return descriptor_.get(); }
   const std::string& subject() const noexcept { return subject_; }
+  void set_subject(std::string subject) { subject_ = std::move(subject); }
   DescriptorPoll& poll() noexcept { return poll_; }
   [[noreturn]] void fail(int error, const char* operation) const;
   /// std::logic_error when it is closed, or not of this process.
@@ -33,8 +32,9 @@ class SocketState final : public HandleState {
   /// The address that it is bound to. Throws std::system_error.
   SocketAddress address() const;
 
-  /// The socket's file, which is removed when this process closes it.
-  void own_path(std::string path);
+  /// The socket's file, if it has one.
+  SocketFilePtr file;
+
   /// The descriptor is somebody else's.
   void borrow() noexcept {
     borrowed_ = true;
@@ -52,22 +52,14 @@ class SocketState final : public HandleState {
   void list_descriptors(std::vector<int>& to) const override;
   void after_fork_in_child(bool given) noexcept override;
   void close_in_child() noexcept override { close(); }
+  SocketFilePtr file_of_socket() const noexcept override { return file; }
 
   bool failed_for_want = false;  ///< The system had no descriptor, or no memory, for the last one that came.
 
  private:
   static constexpr unsigned char most_in_a_row = 16;
-  void remove_path() noexcept;
-
-  struct OwnPath {
-    std::string path;
-    pid_t owner;
-    dev_t device;
-    ino_t inode;
-  };
   Descriptor descriptor_;
   std::string subject_;
-  std::optional<OwnPath> own_path_;
   bool borrowed_ = false;
   unsigned char in_a_row_ = 0;
   DescriptorPoll poll_;

@@ -98,5 +98,10 @@ Future<T> spawn(Task<T> task) {
   spawned->start(loop.root());
   return detail::FutureAccess::make<T>(std::move(spawned));
 }
+/// The same for what becomes a task: `spawn(event.wait())`.
+template <detail::BecomesTask A>
+Future<await_result_t<A>> spawn(A awaitable) {
+  return spawn(Task<await_result_t<A>>(std::move(awaitable)));
+}
 
 }  // namespace cofork

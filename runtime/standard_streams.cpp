@@ -14,7 +14,8 @@ namespace {
 /// An open file of our own where there can be one, with its own mode; otherwise a duplicate, whose mode is left alone.
 ByteStream open_again(int descriptor, int access, const char* name) {
   struct stat status;
-  if (::fstat(descriptor, &status) < 0) throw std::system_error(errno, std::generic_category(), name);
+  if (::fstat(descriptor, &status) < 0)
+    throw std::system_error(errno, std::generic_category(), std::string("open ") + name);
   using Kind = detail::StreamState::Kind;
   if (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)) {
     const std::string path = "/proc/self/fd/" + std::to_string(descriptor);

@@ -49,9 +49,9 @@ struct Wiring {
 };
 
 Task<> feed(std::optional<ByteStream>& stream, std::string_view input) {
-  if (!stream || (stream->closed() && input.empty())) co_return;
+  if (!stream) co_return;
   try {
-    co_await stream->write(input);
+    if (!input.empty()) co_await stream->write(input);
   } catch (const std::system_error& error) {
     if (error.code() != std::errc::broken_pipe) throw;
   }
@@ -121,6 +121,8 @@ Subprocess Subprocess::start(std::vector<std::string> argv, SubprocessOptions op
   wiring.connect(0, options.in);
   wiring.connect(1, options.out);
   wiring.connect(2, options.err);
+  static constexpr std::array<const char*, 3> names = {"standard input of ", "standard output of ",
+                                                       "standard error of "};
   detail::ProgramPlan plan;
   plan.arguments = std::move(argv);
   plan.environment.assign(options.env.begin(), options.env.end());
@@ -129,7 +131,10 @@ Subprocess Subprocess::start(std::vector<std::string> argv, SubprocessOptions op
   std::array<std::optional<ByteStream>, 3> streams;
   for (std::size_t i = 0; i < 3; ++i) {
     plan.stdio[i] = wiring.theirs[i].get();
-    if (wiring.ours[i]) streams[i] = ByteStream::adopt(wiring.ours[i].release());
+    if (!wiring.ours[i]) continue;
+    std::string name = plan.arguments.empty() ? std::string() : names[i] + plan.arguments[0];
+    streams[i] = ByteStream(detail::make_intrusive<detail::StreamState>(std::move(wiring.ours[i]), std::move(name),
+                                                                        detail::StreamState::Kind::unknown));
   }
   return Subprocess(std::make_shared<Program>(detail::start_program(plan), std::move(streams)));
 }

@@ -7,6 +7,7 @@
 #include <cofork/runtime/frame_allocator.hpp>
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/outcome.hpp>
+#include <concepts>
 #include <coroutine>
 #include <exception>
 #include <type_traits>
@@ -148,6 +149,10 @@ class [[nodiscard("a task does nothing until it is awaited: co_await it")]] Task
 };
 
 namespace detail {
+
+/// A task, or one of the awaitables that functions give instead of the task that they promise.
+template <class A>
+concept BecomesTask = std::convertible_to<A, Task<await_result_t<A>>>;
 
 template <class T>
 Task<T> TaskPromise<T>::get_return_object() noexcept {

@@ -88,6 +88,10 @@ class TaskGroup {
     if (state_.stopped()) child->cancel();
     return detail::FutureAccess::make<T>(std::move(child));
   }
+  template <detail::BecomesTask A>
+  Future<await_result_t<A>> spawn(A awaitable) {
+    return spawn(Task<await_result_t<A>>(std::move(awaitable)));
+  }
 
   /// Cancels everything in the group: the tasks, what the body waits for, and tasks yet to be spawned.
   void cancel() noexcept { state_.stop(); }

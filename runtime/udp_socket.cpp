@@ -105,6 +105,7 @@ UdpSocket UdpSocket::bind(UdpOptions options, std::string host, std::uint16_t po
       if (options.reuse_address) detail::set_option(*socket, SOL_SOCKET, SO_REUSEADDR, 1);
       if (options.broadcast) detail::set_option(*socket, SOL_SOCKET, SO_BROADCAST, 1);
       if (::bind(socket->descriptor(), addresses[i].get(), addresses[i].size) < 0) socket->fail(errno, "bind");
+      if (port == 0) socket->set_subject(host + ':' + std::to_string(detail::port_of(socket->address())));
       return UdpSocket(socket);
     } catch (const std::system_error&) {
       if (i + 1 == addresses.size()) throw;

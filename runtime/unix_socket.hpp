@@ -7,6 +7,10 @@
 
 namespace cofork {
 
+namespace detail {
+struct UnixListenerAccess;
+}  // namespace detail
+
 /// A connection over a Unix socket (`asyncio.open_unix_connection`).
 class UnixStream : public ByteStream {
  public:
@@ -26,9 +30,10 @@ class UnixStream : public ByteStream {
 /// `Process`, as a `TcpListener` can.
 class UnixListener : public detail::HandleBase {
  public:
-  /// Listens at a path, which must not exist, and whose file is removed when this process closes the listener; or under
-  /// an abstract name, see `UnixStream::connect`. std::system_error (EADDRINUSE), std::invalid_argument for a path that
-  /// is empty or too long.
+  /// Listens at a path, which must not exist; or under an abstract name, see `UnixStream::connect`. The path's file is
+  /// removed when this process has closed the listener and every `Process` that was given it has ended; where it was
+  /// sent to, as an argument of a pool's task for one, when the receiver closes it. std::system_error (EADDRINUSE),
+  /// std::invalid_argument for a path that is empty or too long.
   static UnixListener bind(std::string path) { return bind(ListenOptions{}, std::move(path)); }
   static UnixListener bind(ListenOptions options, std::string path);
   /// Over a socket that listens already and becomes the listener's; its file, if it has one, is not.
@@ -41,7 +46,7 @@ class UnixListener : public detail::HandleBase {
 
   /// As `TcpListener::accept`.
   Task<UnixStream> accept() { return detail::accept_as<UnixStream>(state()); }
-  /// As `TcpListener::close`; the socket's file is removed.
+  /// As `TcpListener::close`; the socket's file is removed, see `bind`.
   void close() noexcept;
   bool closed() const noexcept { return handle_state() == nullptr; }
   /// The descriptor, still the listener's.
@@ -50,9 +55,17 @@ class UnixListener : public detail::HandleBase {
   int release();
 
  private:
+  friend struct detail::UnixListenerAccess;
   explicit UnixListener(detail::SocketPtr state)
       : HandleBase(detail::IntrusivePtr<detail::HandleState>(std::move(state))) {}
   detail::SocketPtr state() const { return detail::open_socket(handle_state(), "listener"); }
 };
+
+namespace detail {
+/// For what sends listeners to other processes.
+struct UnixListenerAccess {
+  static SocketPtr state(const UnixListener& listener) { return listener.state(); }
+};
+}  // namespace detail
 
 }  // namespace cofork

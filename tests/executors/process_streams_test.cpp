@@ -1,9 +1,12 @@
 #include <cofork/executors/process.hpp>
 #include <cofork/executors/process_pool_executor.hpp>
+#include <cofork/ipc/connect.hpp>
+#include <cofork/ipc/listener.hpp>
 #include <cofork/ipc/queue.hpp>
 #include <cofork/ipc/stream_codec.hpp>
 #include <cofork/runtime/run.hpp>
 #include <cofork/runtime/wait_for.hpp>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +14,7 @@
 #include "runtime/coroutines.hpp"
 #include "runtime/net_peers.hpp"
 #include "support/catch.hpp"
+#include "support/forked.hpp"
 
 using namespace cofork;
 using namespace std::chrono_literals;
@@ -73,6 +77,60 @@ TEST_CASE("a listener that a Process captured accepts there") {
     peer.shutdown_write();
     co_await process.join();
     CHECK(process.exitcode() == 0);
+  });
+}
+
+TEST_CASE("the file of a Unix listener that is moved into a Process stays until that has ended, however it does") {
+  const std::string path = (std::filesystem::temp_directory_path() / "moved").string();
+  run([&]() -> Task<> {
+    const auto greet = [](UnixListener listener) -> Task<> {
+      UnixStream client = co_await listener.accept();
+      co_await client.write("hello\n");
+      co_await sleep(1h);
+    };
+    Process process(greet, UnixListener::bind(path));
+    process.start();
+    UnixStream stream = co_await UnixStream::connect(path);
+    const auto line = co_await stream.read_line();
+    CHECK(line == "hello");
+    CHECK(std::filesystem::exists(path));
+    process.kill();
+    co_await process.join();
+    CHECK_FALSE(std::filesystem::exists(path));
+  });
+}
+
+TEST_CASE("the file of a listener for messages that is moved into a Process stays until that has ended") {
+  const std::string path = (std::filesystem::temp_directory_path() / "messages").string();
+  run([&]() -> Task<> {
+    const auto greet = [](ipc::Listener listener) -> Task<> {
+      ipc::Connection<int> client = co_await listener.accept<int>();
+      co_await client.send(5);
+    };
+    Process process(greet, ipc::Listener::bind(path));
+    process.start();
+    ipc::Connection<int> connection = co_await ipc::connect<int>(path);
+    const int received = co_await connection.recv();
+    CHECK(received == 5);
+    co_await process.join();
+    CHECK_FALSE(std::filesystem::exists(path));
+  });
+}
+
+TEST_CASE("a Unix listener that is moved into a pool's call accepts there, and its file is removed there") {
+  const std::string path = (std::filesystem::temp_directory_path() / "sent").string();
+  run([&]() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    const auto greet = [](UnixListener listener) -> Task<> {
+      UnixStream client = co_await listener.accept();
+      co_await client.write("hello\n");
+    };
+    Future<void> greeting = pool.submit(greet, UnixListener::bind(path));
+    UnixStream stream = co_await UnixStream::connect(path);
+    const auto line = co_await stream.read_line();
+    CHECK(line == "hello");
+    co_await greeting;
+    CHECK(support::eventually([&] { return !std::filesystem::exists(path); }, 5s));
   });
 }
 

@@ -5,6 +5,8 @@
 #include <cofork/runtime/spawn.hpp>
 #include <cofork/runtime/wait_for.hpp>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 
 #include "runtime/coroutines.hpp"
 #include "runtime/net_peers.hpp"
@@ -51,5 +53,12 @@ TEST_CASE("two Polls on one descriptor are an error") {
     co_await turns(2);
     const int error = co_await support::error_of(second.readable());
     CHECK(error == EEXIST);
+    std::string message;
+    try {
+      co_await second.readable();
+    } catch (const std::system_error& failure) {
+      message = failure.what();
+    }
+    CHECK(message == "watch descriptor " + std::to_string(event.get()) + ": File exists");
   });
 }

@@ -354,6 +354,23 @@ TEST_CASE("IPv6 where there is some") {
   });
 }
 
+TEST_CASE("errors of a listener name the port that it was given") {
+  TcpListener listener = TcpListener::bind("127.0.0.1", 0);
+  const std::string name = "127.0.0.1:" + std::to_string(listener.port());
+  run([&]() -> Task<> {
+    Future<void> waiting = spawn(accept_and_drop(listener));
+    co_await turns(2);
+    listener.close();
+    std::string message;
+    try {
+      co_await waiting;
+    } catch (const std::system_error& error) {
+      message = error.what();
+    }
+    CHECK(message.starts_with("accept from " + name + ": "));
+  });
+}
+
 TEST_CASE("a listener can be made of a descriptor, and given up again") {
   auto [server, port] = support::listen_at_loopback();
   TcpListener listener = TcpListener::adopt(::dup(server.get()));

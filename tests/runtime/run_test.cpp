@@ -87,6 +87,18 @@ TEST_CASE("a callable that is run lives until the end, with its captures") {
   CHECK(result == "captured");
 }
 
+TEST_CASE("whatever becomes a task can be run, also out of a callable") {
+  run(sleep(1ms));
+  run([] { return yield_now(); });
+}
+
+TEST_CASE("a reference that main gives is what run gives") {
+  std::unique_ptr<int> value = std::make_unique<int>(1);
+  const auto main = [&]() -> Task<std::unique_ptr<int>&> { co_return value; };
+  std::unique_ptr<int>& result = run(main);
+  CHECK(&result == &value);
+}
+
 TEST_CASE("run inside of a running loop is an error, and the outer one goes on") {
   const int result = run([]() -> Task<int> {
     CHECK_THROWS_AS(run(give(1)), std::logic_error);

@@ -28,6 +28,19 @@ TEST_CASE("sleep is never shorter than asked for") {
   });
 }
 
+TEST_CASE("sleep counts from the await") {
+  run([]() -> Task<> {
+    auto nap = sleep(20ms);
+    Task<> stored = sleep(20ms);
+    co_await sleep_until(Clock::now() + 25ms);
+    const auto begin = Clock::now();
+    co_await nap;
+    CHECK(Clock::now() - begin >= 20ms);
+    co_await std::move(stored);
+    CHECK(Clock::now() - begin >= 40ms);
+  });
+}
+
 TEST_CASE("sleep_until never returns before its deadline") {
   run([]() -> Task<> {
     const auto deadline = Clock::now() + 3500us;

@@ -1,3 +1,5 @@
+#include <cofork/runtime/channel.hpp>
+#include <cofork/runtime/event.hpp>
 #include <cofork/runtime/run.hpp>
 #include <cofork/runtime/spawn.hpp>
 #include <memory>
@@ -123,6 +125,26 @@ TEST_CASE("an exception of a spawned task whose future is dropped goes unseen") 
   run([]() -> Task<> {
     { const Future<void> dropped = spawn(fail(1)); }
     co_await turns(5);
+  });
+}
+
+TEST_CASE("whatever becomes a task can be spawned") {
+  run([]() -> Task<> {
+    Event event;
+    Future<void> waiting = spawn(event.wait());
+    Future<void> sleeping = spawn(sleep(1ms));
+    co_await turns(2);
+    CHECK_FALSE(waiting.done());
+    event.set();
+    co_await waiting;
+    co_await sleeping;
+
+    Channel<std::unique_ptr<int>> channel(0);
+    Future<void> sending = spawn(channel.send(std::make_unique<int>(5)));
+    Future<std::optional<std::unique_ptr<int>>> receiving = spawn(channel.recv());
+    const std::optional<std::unique_ptr<int>> received = co_await std::move(receiving);
+    co_await sending;
+    CHECK(**received == 5);
   });
 }
 

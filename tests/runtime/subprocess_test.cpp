@@ -269,6 +269,31 @@ TEST_CASE("that a program does not read its input is no error of communicate") {
   });
 }
 
+TEST_CASE("communicate without an input goes on where the input was ended before") {
+  run([]() -> Task<> {
+    Subprocess program = start(piped, "cat");
+    co_await program.in().write("text");
+    co_await program.in().shutdown_write();
+    const SubprocessOutput output = co_await program.communicate();
+    CHECK(output.out == "text");
+    CHECK(output.exitcode == 0);
+  });
+}
+
+TEST_CASE("errors of a program's streams name the program") {
+  run([]() -> Task<> {
+    Subprocess program = start(piped, "true");
+    co_await program.wait();
+    std::string message;
+    try {
+      co_await program.in().write("text");
+    } catch (const std::system_error& error) {
+      message = error.what();
+    }
+    CHECK(message == "write to standard input of true: Broken pipe");
+  });
+}
+
 TEST_CASE("communicate reads until the last one who has the pipe closes it") {
   run([]() -> Task<> {
     Subprocess program = shell("echo first; (sleep 0.1; echo later) &");

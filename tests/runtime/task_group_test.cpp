@@ -55,6 +55,19 @@ TEST_CASE("the futures of a group's tasks give their results") {
   });
 }
 
+TEST_CASE("whatever becomes a task can be spawned in a group") {
+  run([]() -> Task<> {
+    const auto body = [](TaskGroup& group) -> Task<bool> {
+      Future<void> sleeping = group.spawn(sleep(1h));
+      co_await support::turns(2);
+      group.cancel();
+      co_return sleeping.done();
+    };
+    const bool was_done = co_await with_task_group(body);
+    CHECK_FALSE(was_done);
+  });
+}
+
 TEST_CASE("the first failure of a task cancels the body and the others, and is rethrown when they have ended") {
   run([]() -> Task<> {
     Life one;
