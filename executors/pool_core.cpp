@@ -34,6 +34,7 @@ PoolCore::PoolCore(const PoolOptions& options)
 }
 
 void PoolCore::check_open() {
+  origin_.check("pool");
   if (broken_) std::rethrow_exception(broken());
   if (closing_) throw InvalidStateError("the pool was shut down: it takes no further work");
   bind();
