@@ -20,6 +20,7 @@ void add_counts(PoolStats& sum, const PoolStats& more) {
 }  // namespace
 
 void ForkCore::check_open() {
+  origin_.check("executor");
   if (closing_) throw InvalidStateError("the executor was shut down: it takes no further work");
   Loop& current = Loop::current();
   if (loop_ == &current) return;
@@ -169,6 +170,7 @@ void ForkCore::for_each_waiting(F&& visit) {
 }
 
 void ForkCore::close(bool cancel_pending) {
+  origin_.check("executor");
   const IntrusivePtr<ForkCore> alive(this);
   closing_ = true;
   if (cancel_pending) for_each_waiting([&](ForkedTask& task) { discard(task); });
@@ -176,6 +178,7 @@ void ForkCore::close(bool cancel_pending) {
 }
 
 void ForkCore::terminate() noexcept {
+  if (!origin_.is_here()) return add_reference();  // for ever: what it has is the parent's
   const IntrusivePtr<ForkCore> alive(this);
   closing_ = true;
   for (const IntrusivePtr<PoolCore>& map : std::exchange(maps_, {})) map->terminate();

@@ -148,6 +148,7 @@ class ForkCore final : public RefCounted, private LoopResource {
   void for_each_waiting(F&& visit);
 
   const unsigned max_workers_;
+  Origin origin_;
   Loop* loop_ = nullptr;
   std::map<int, List<ForkedTask>, std::greater<>> waiting_;
   List<ForkedTask> active_;  // executing, or about to end

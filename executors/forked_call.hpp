@@ -129,6 +129,7 @@ class ForkedStreamCall final : public RefCounted, public ForkedTask {
 
   /// Whether there is something to take; receives it if it has come.
   bool ready() {
+    if (!consumer_.is_here()) return false;
     if (closed_ || next_ || outcome() != Outcome::none) return true;
     const MessageSocket::Received received = receive_one();
     if (received == MessageSocket::Received::done) return true;
@@ -151,7 +152,7 @@ class ForkedStreamCall final : public RefCounted, public ForkedTask {
     return std::nullopt;
   }
   void close() noexcept {
-    if (closed_) return;
+    if (closed_ || !consumer_.is_here()) return;
     closed_ = true;
     stop_listening();
     next_.reset();

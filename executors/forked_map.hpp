@@ -176,6 +176,7 @@ class ForkedMapStream final : public StreamSource<R> {
     return stream_.take();
   }
   void close() noexcept override {
+    if (!job_->consumer.is_here()) return;
     stream_.close();
     if (const IntrusivePtr<PoolCore> pool = std::exchange(pool_, {})) pool->stop_workers(SIGKILL);
   }

@@ -119,7 +119,9 @@ class MapStream final : public StreamSource<R> {
     return true;
   }
   std::optional<Stored<R>> take() override { return map_->take_next(); }
-  void close() noexcept override { map_->close(); }
+  void close() noexcept override {
+    if (map_->consumer.is_here()) map_->close();
+  }
   std::optional<std::uint64_t> expected() const override { return map_->expected(); }
 
  private:

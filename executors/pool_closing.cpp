@@ -46,6 +46,7 @@ void PoolCore::prestart() {
 }
 
 void PoolCore::close(bool cancel_pending) {
+  origin_.check("pool");
   const IntrusivePtr<PoolCore> alive(this);
   closing_ = true;
   if (cancel_pending) {
@@ -85,6 +86,7 @@ void PoolCore::finish_closing() {
 }
 
 void PoolCore::stop_workers(int signo) {
+  origin_.check("pool");
   const IntrusivePtr<PoolCore> alive(this);
   closing_ = stopping_ = true;
   for (PoolWorker& worker : workers_) {
@@ -102,6 +104,7 @@ void PoolCore::stop_workers(int signo) {
 
 void PoolCore::terminate() noexcept {
   if (closed_) return;
+  if (!origin_.is_here()) return add_reference();  // for ever: what it has is the parent's
   const IntrusivePtr<PoolCore> alive(this);
   closing_ = stopping_ = true;
   server_.reset();

@@ -35,6 +35,7 @@ PoolCore::PoolCore(const PoolOptions& options)
 }
 
 void PoolCore::check_open() {
+  origin_.check("pool");
   if (broken_) std::rethrow_exception(broken());
   if (closing_) throw InvalidStateError("the pool was shut down: it takes no further work");
   bind();
@@ -303,7 +304,7 @@ PoolStats PoolCore::stats() const {
   for (const auto& [priority, entries] : queue_)
     const_cast<List<QueueEntry>&>(entries).for_each([&](QueueEntry& entry) { stats.pending += entry.pending(); });
   for (const PoolWorker& worker : workers_) {
-    if (worker.pid != 0 && !worker.condemned) ++stats.workers;
+    if (worker.pid_as_known() != 0 && !worker.condemned) ++stats.workers;
     for (const InFlight& frame : worker.in_flight) {
       const std::uint32_t begun = worker.sender.begun(frame.frame);
       if (begun > frame.results) ++stats.running;
@@ -316,7 +317,7 @@ PoolStats PoolCore::stats() const {
 std::vector<pid_t> PoolCore::worker_pids() const {
   std::vector<pid_t> pids;
   for (const PoolWorker& worker : workers_)
-    if (worker.pid != 0 && !worker.condemned) pids.push_back(worker.pid);
+    if (const pid_t pid = worker.pid_as_known(); pid > 0 && !worker.condemned) pids.push_back(pid);
   return pids;
 }
 

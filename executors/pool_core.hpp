@@ -187,6 +187,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   const std::string name_;
   MakeInitializer make_initializer_;
 
+  Origin origin_;
   Loop* loop_ = nullptr;
   std::unique_ptr<ForkServer> server_;
   std::exception_ptr no_other_server_;  // why there will be none after this one

@@ -68,6 +68,7 @@ void PoolCore::retire_idle() {
 }
 
 void PoolCore::resize(unsigned max_workers) {
+  origin_.check("pool");
   if (max_workers == 0) throw std::invalid_argument("ProcessPoolExecutor::resize: there must be at least one worker");
   if (closing_) throw InvalidStateError("the pool was shut down: it cannot be resized");
   const IntrusivePtr<PoolCore> alive(this);

@@ -99,7 +99,7 @@ TaskUsage PoolCore::usage_of(const PoolWorker& worker, std::int64_t submitted_at
     return std::chrono::nanoseconds(std::max<std::int64_t>(nanoseconds, 0));
   };
   TaskUsage used;
-  used.pid = worker.pid_of_result();
+  used.pid = worker.pid_as_known();
   // It counts from the end of what it did before, unless it had to wait.
   const std::int64_t queued = std::max<std::int64_t>(usage.begun_at, 0) - submitted_at;
   used.queued = time(queued);
@@ -150,7 +150,7 @@ void PoolCore::take_result(PoolWorker& worker, const ipc::TaskSender::Result& re
       brake_.success();
       return;
     }
-    piece.failed(item, decode_exception(reader, worker.pid_of_result(), piece.name()));
+    piece.failed(item, decode_exception(reader, worker.pid_as_known(), piece.name()));
   } catch (...) {
     piece.failed(item, std::current_exception());
   }

@@ -34,8 +34,8 @@ class PoolWorker {
  public:
   PoolWorker(PoolCore& pool, std::uint64_t number) : core(pool), id(number) { deadline.worker = grace.worker = this; }
 
-  /// A result can be there before the pool hears of the worker's start; then it is what the worker says.
-  pid_t pid_of_result() const noexcept { return pid != 0 ? pid : sender.pid(); }
+  /// It can be there, and give results, before the pool hears of its start; then it is what the worker says. 0 before.
+  pid_t pid_as_known() const noexcept { return pid != 0 ? pid : sender.pid(); }
 
   bool idle() const noexcept { return !current(); }
   /// The first frame that has not given all its results, or null.

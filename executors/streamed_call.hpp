@@ -109,7 +109,9 @@ class StreamedSource final : public StreamSource<typename Call::Value> {
     return true;
   }
   std::optional<Stored<Value>> take() override { return call_->take(); }
-  void close() noexcept override { call_->close(); }
+  void close() noexcept override {
+    if (call_->consumer.is_here()) call_->close();
+  }
 
  private:
   IntrusivePtr<Call> call_;

@@ -52,6 +52,7 @@ void SubmittedWork::drop(const std::exception_ptr& error) noexcept {
     cancelled(0);
     core_->count_cancelled(*this, 0, 1);
   }
+  forget_held();
   core_->ended(IntrusivePtr<Piece>(this));
 }
 
@@ -61,6 +62,7 @@ bool SubmittedWork::cancel_work() {
   if (QueueEntry* const entry = linked() ? this : parcel) {
     core_->remove(*entry);
     core_->count_cancelled(*this, 0, 1);
+    forget_held();
   } else if (core_->cancel_in_worker(*this) != 0) {
     return false;
   }

@@ -56,6 +56,8 @@ class SubmittedWork : public Piece, public QueueEntry {
   ~SubmittedWork() = default;
 
   virtual void encode_held(ipc::Writer& writer) = 0;
+  /// It will not be executed: frees its arguments, which may be handles, though the future lives on.
+  virtual void forget_held() noexcept = 0;
   virtual std::string function_name() const = 0;
   virtual void finish_with_value() noexcept = 0;
   void has_value() noexcept { end_ = End::value; }
@@ -119,6 +121,7 @@ class TypedCall : public State, public SubmittedWork {
     const std::optional<Held> held = std::exchange(held_, std::nullopt);
     std::apply([&](const auto&... argument) { encode_call<F, Parameters>(writer, function_, argument...); }, *held);
   }
+  void forget_held() noexcept override { static_cast<void>(std::exchange(held_, std::nullopt)); }
   std::string function_name() const override { return name_of_function(function_); }
 
   [[no_unique_address]] F function_;

@@ -39,6 +39,7 @@ ThreadPoolCore::ThreadPoolCore(unsigned max_workers, std::string thread_name_pre
       thread_name_prefix_(thread_name_prefix.empty() ? "thread-pool" : std::move(thread_name_prefix)) {}
 
 void ThreadPoolCore::check_open() {
+  origin_.check("pool");
   if (closing_) throw InvalidStateError("the pool was shut down: it takes no further work");
   Loop& current = Loop::current();
   if (loop_ == &current) return;
@@ -281,6 +282,7 @@ Task<> ThreadPoolCore::closed() { return wait_for_end(IntrusivePtr<ThreadPoolCor
 
 void ThreadPoolCore::terminate() noexcept {
   if (closed_) return;
+  if (!origin_.is_here()) return add_reference();  // for ever: what it has, and its threads, are the parent's
   const IntrusivePtr<ThreadPoolCore> alive(this);
   close(true);
   if (closed_) return;

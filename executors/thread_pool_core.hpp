@@ -73,6 +73,7 @@ class ThreadPoolCore final : public RefCounted, private Poller, private LoopReso
   const std::string thread_name_prefix_;
 
   // The loop's thread only.
+  Origin origin_;
   Loop* loop_ = nullptr;
   std::vector<std::thread> threads_;
   List<OpenInput> open_inputs_;

@@ -28,6 +28,7 @@ class ThreadStreamBase : public std::enable_shared_from_this<ThreadStreamBase> {
   bool wait(Waiter& waiter, std::coroutine_handle<> consumer, Context* context);
   /// The producer has ended, with this error if any.
   void finish(std::exception_ptr error) noexcept;
+  bool is_here() const noexcept { return consumer_.is_here(); }
 
  protected:
   static constexpr std::size_t capacity = 64;
@@ -140,6 +141,7 @@ class ThreadStreamSource final : public StreamSource<R> {
   }
   std::optional<Stored<R>> take() override { return stream_->take(); }
   void close() noexcept override {
+    if (!stream_->is_here()) return;
     stream_->close();
     work_.kill();
   }

@@ -15,7 +15,8 @@ class SimpleQueue : public detail::QueueHandle {
   using value_type = T;
 
   SimpleQueue()
-      : QueueHandle(detail::make_intrusive<detail::QueueState>(0, false, !detail::surely_without_descriptors<T>)) {}
+      : QueueHandle(detail::make_intrusive<detail::QueueState>(std::size_t{0}, false,
+                                                               !detail::surely_without_descriptors<T>)) {}
   /// For the codec.
   explicit SimpleQueue(detail::QueuePtr state) : QueueHandle(std::move(state)) {}
 

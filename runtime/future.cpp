@@ -27,10 +27,9 @@ std::exception_ptr FutureStateBase::exception() const {
 }
 
 void FutureStateBase::add_callback(std::function<void()> callback) {
-  if (done())
-    call(callback);
-  else
-    callbacks_.push_back(std::move(callback));
+  if (done()) return call(callback);
+  check_origin();
+  callbacks_.push_back(std::move(callback));
 }
 
 void FutureStateBase::finish(Status status) noexcept {

@@ -4,6 +4,7 @@
 #include <cofork/runtime/context.hpp>
 #include <cofork/runtime/errors.hpp>
 #include <cofork/runtime/intrusive_ptr.hpp>
+#include <cofork/runtime/origin.hpp>
 #include <cofork/runtime/outcome.hpp>
 #include <coroutine>
 #include <exception>
@@ -47,6 +48,9 @@ class FutureStateBase : public RefCounted {
   void rethrow_error() const;
   std::exception_ptr exception() const;
 
+  /// `std::logic_error` in a child that was forked since this was made; whoever waits, or stops the work, asks first.
+  void check_origin() const { origin_.check("future"); }
+
   void add_waiter(Waiter& waiter) { waiters_.push_back(waiter); }
   bool has_listeners() const noexcept { return !waiters_.empty() || !callbacks_.empty(); }
   void add_callback(std::function<void()> callback);
@@ -61,6 +65,7 @@ class FutureStateBase : public RefCounted {
   Status status_ = Status::pending;
 
  private:
+  Origin origin_;
   static void call(std::function<void()>& callback) noexcept;
 
   std::exception_ptr error_;
@@ -109,6 +114,7 @@ class FutureAwaiter {
 
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) {
+    state_->check_origin();
     Context* context = context_of(handle);
     if (context && context->cancelled()) {
       if (!stop_work || !state_->stop_for_awaiter()) {
@@ -160,6 +166,9 @@ class FutureAwaiter {
 /// std::move(future)` gives the value. Cancelling a coroutine that awaits a future stops the work, running or not, and
 /// the coroutine goes on when that has ended; `shield` is how to avoid it. A value that arrived before that is
 /// delivered.
+///
+/// A forked child can read its copy of a future that is done; to await another, to stop its work, or to add a callback
+/// is `std::logic_error` there.
 template <class T>
 class Future {
  public:
@@ -169,10 +178,10 @@ class Future {
   Future& operator=(Future&&) noexcept = default;
 
   /// Cancels the work unless it is done or a worker already executes it; then false. True again for a cancelled one.
-  bool cancel() { return state().cancel(); }
+  bool cancel() { return state_to_stop().cancel(); }
   /// Cancels it even when a worker executes it: the worker is killed and replaced, unless the task is a coroutine that
   /// ends when it is cancelled. True unless the work was done.
-  bool kill() { return state().kill(); }
+  bool kill() { return state_to_stop().kill(); }
 
   bool cancelled() const { return state().cancelled(); }
   bool running() const { return !state().done() && state().running(); }
@@ -216,6 +225,10 @@ class Future {
   detail::FutureState<T>& state() const {
     if (!state_) throw InvalidStateError("this future was moved from");
     return *state_;
+  }
+  detail::FutureState<T>& state_to_stop() const {
+    if (!state().done()) state().check_origin();
+    return state();
   }
   detail::IntrusivePtr<detail::FutureState<T>> shared() & {
     state();

@@ -3,6 +3,8 @@
 namespace cofork::detail {
 
 void FutureSet::listen() {
+  for (const auto& state : states_)
+    if (!state->done()) state->check_origin();
   nodes_ = std::vector<Node>(states_.size());
   for (std::size_t i = 0; i < states_.size(); ++i) {
     if (states_[i]->done()) continue;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cofork/runtime/context.hpp>
+#include <cofork/runtime/origin.hpp>
 #include <cofork/runtime/poller.hpp>
 #include <cofork/runtime/timer_heap.hpp>
 #include <coroutine>
@@ -21,8 +22,9 @@ inline constinit thread_local Loop* current_loop = nullptr;
 /// Below this address the stack of the running coroutines is deep enough: further ones are started from the loop.
 inline constinit thread_local const char* stack_limit = nullptr;
 
-/// In a forked child: the loop that it has a copy of is the parent's.
+/// In a forked child: the loop that it has a copy of is the parent's, and so are all futures and streams.
 inline void forget_loop() noexcept {
+  ++forks_since_start;
   current_loop = nullptr;
   stack_limit = nullptr;
 }

@@ -14,7 +14,15 @@
 namespace cofork::detail {
 
 struct SignalWatch::Subscriber {
+  void tell(std::uint64_t signal) noexcept {
+    arrived |= signal;
+    const std::uint64_t one = 1;
+    // Only a counter that is full already would refuse it.
+    static_cast<void>(!::write(bell, &one, sizeof one));
+  }
+
   std::atomic<std::uint64_t> wanted = 0;
+  std::atomic<std::uint64_t> wanted_alone = 0;  // unless somebody wants it
   std::atomic<std::uint64_t> arrived = 0;
   std::atomic<int> bell = -1;
 };
@@ -38,7 +46,7 @@ struct SignalWatch::Table {
     if (owner.exchange(::getpid()) == ::getpid()) return;
     handlers = 0;
     for (Subscriber& subscriber : subscribers) {
-      subscriber.wanted = 0;
+      subscriber.wanted = subscriber.wanted_alone = 0;
       subscriber.bell = -1;
     }
     signals = {};
@@ -47,12 +55,6 @@ struct SignalWatch::Table {
 
 namespace {
 std::uint64_t bit_of(int number) noexcept { return std::uint64_t{1} << (number - 1); }
-
-struct sigaction action_of(int number) noexcept {
-  struct sigaction action = {};
-  ::sigaction(number, nullptr, &action);
-  return action;
-}
 }  // namespace
 
 SignalWatch::Table& SignalWatch::table() noexcept {
@@ -65,27 +67,26 @@ void SignalWatch::handle(int number) {
   Table& table = SignalWatch::table();
   ++table.handlers;
   if (table.owner == ::getpid()) {
+    bool wanted = false;
     for (Subscriber& subscriber : table.subscribers) {
       if ((subscriber.wanted & bit_of(number)) == 0) continue;
-      subscriber.arrived |= bit_of(number);
-      const std::uint64_t one = 1;
-      // Only a counter that is full already would refuse it.
-      static_cast<void>(!::write(subscriber.bell, &one, sizeof one));
+      wanted = true;
+      subscriber.tell(bit_of(number));
     }
+    for (Subscriber& subscriber : table.subscribers)
+      if (!wanted && (subscriber.wanted_alone & bit_of(number)) != 0) subscriber.tell(bit_of(number));
   }
   --table.handlers;
   errno = saved;
 }
 
-void SignalWatch::set_handler(int number, struct sigaction& before) noexcept {
-  struct sigaction action = {};
-  action.sa_handler = &SignalWatch::handle;
-  action.sa_flags = SA_RESTART;
-  ::sigfillset(&action.sa_mask);
-  ::sigaction(number, &action, &before);
+bool SignalWatch::is_handled_here(int number) noexcept {
+  struct sigaction now = {};
+  ::sigaction(number, nullptr, &now);
+  return (now.sa_flags & SA_SIGINFO) == 0 && now.sa_handler == &SignalWatch::handle;
 }
 
-SignalWatch::SignalWatch(std::vector<int> numbers)
+SignalWatch::SignalWatch(std::vector<int> numbers, Gets gets)
     : numbers_(std::move(numbers)), bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!bell_) throw_errno("watch", "signals");
   Table& all = table();
@@ -97,10 +98,15 @@ SignalWatch::SignalWatch(std::vector<int> numbers)
   subscriber_->arrived = 0;
   subscriber_->bell = bell_.get();
   for (const int number : numbers_) {
-    subscriber_->wanted |= bit_of(number);
+    (gets == Gets::all ? subscriber_->wanted : subscriber_->wanted_alone) |= bit_of(number);
     Table::Signal& signal = all.signals[static_cast<std::size_t>(number)];
-    if (signal.watches++ > 0) continue;
-    set_handler(number, signal.before);
+    // The program may have set a handler of its own after the first watch.
+    if (signal.watches++ > 0 && is_handled_here(number)) continue;
+    struct sigaction action = {};
+    action.sa_handler = &SignalWatch::handle;
+    action.sa_flags = SA_RESTART;
+    ::sigfillset(&action.sa_mask);
+    ::sigaction(number, &action, &signal.before);
   }
 }
 
@@ -110,12 +116,9 @@ SignalWatch::~SignalWatch() {
   if (all.owner != ::getpid()) return;
   for (const int number : numbers_) {
     Table::Signal& signal = all.signals[static_cast<std::size_t>(number)];
-    if (--signal.watches > 0) continue;
-    const struct sigaction now = action_of(number);
-    const bool ours = (now.sa_flags & SA_SIGINFO) == 0 && now.sa_handler == &SignalWatch::handle;
-    if (ours) ::sigaction(number, &signal.before, nullptr);
+    if (--signal.watches == 0 && is_handled_here(number)) ::sigaction(number, &signal.before, nullptr);
   }
-  subscriber_->wanted = 0;
+  subscriber_->wanted = subscriber_->wanted_alone = 0;
   // A handler that runs in another thread may just be ringing.
   while (all.handlers > 0) ::sched_yield();
   subscriber_->bell = -1;
@@ -125,14 +128,6 @@ std::uint64_t SignalWatch::take() noexcept {
   std::uint64_t rings = 0;
   retry_interrupted([&] { return ::read(bell_.get(), &rings, sizeof rings); });
   return subscriber_->arrived.exchange(0);
-}
-
-void keep_watching(int number) noexcept {
-  SignalWatch::Table& all = SignalWatch::table();
-  const std::lock_guard lock(all.mutex);
-  SignalWatch::Table::Signal& signal = all.signals[static_cast<std::size_t>(number)];
-  if (all.owner != ::getpid() || signal.watches == 0) return;
-  SignalWatch::set_handler(number, signal.before);
 }
 
 }  // namespace cofork::detail

@@ -13,8 +13,12 @@ namespace cofork::detail {
 /// parent watches too, and one that reached the child would be reported to the parent.
 class SignalWatch {
  public:
+  enum class Gets : bool {
+    all,
+    what_nobody_else_watches  ///< Only signals that no watch of the other kind is told.
+  };
   /// Watches signals of these numbers, 1 to 64, until it is destroyed. Any thread. Throws `std::system_error`.
-  explicit SignalWatch(std::vector<int> numbers);
+  explicit SignalWatch(std::vector<int> numbers, Gets gets = Gets::all);
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
   /// The last one restores what was set for the signal before the first.
@@ -30,15 +34,11 @@ class SignalWatch {
   struct Table;
   static Table& table() noexcept;
   static void handle(int number);
-  static void set_handler(int number, struct sigaction& before) noexcept;
-  friend void keep_watching(int) noexcept;
+  static bool is_handled_here(int number) noexcept;
 
   const std::vector<int> numbers_;
   Descriptor bell_;
   Subscriber* subscriber_ = nullptr;
 };
-
-/// libuv has set the default for this signal, whoever else had a handler: sets ours again, if it is watched.
-void keep_watching(int number) noexcept;
 
 }  // namespace cofork::detail

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cofork/runtime/errors.hpp>
+#include <cofork/runtime/origin.hpp>
 #include <cofork/runtime/sleep.hpp>
 #include <cofork/runtime/task.hpp>
 #include <coroutine>
@@ -82,13 +83,16 @@ class NextAwaiter {
 class StreamConsumer {
  public:
   /// For `StreamSource::wait`. Throws `CancelledError` in a cancelled context, `std::logic_error` for a second
-  /// consumer.
+  /// consumer, and in a child that was forked since this was made.
   void wait(Waiter& waiter, std::coroutine_handle<> consumer, Context* context) {
+    origin_.check("stream");
     if (!waiting_.empty()) throw std::logic_error("Stream::next: another coroutine already waits for this stream");
     if (context && context->cancelled()) throw CancelledError();
     waiter.suspend(consumer, context, "a stream", [](Waiter& cancelled) noexcept { cancelled.resume_cancelled(); });
     waiting_.push_back(waiter);
   }
+  /// False in a child that was forked since this was made: there is nothing for it to take, and nothing to stop.
+  bool is_here() const noexcept { return origin_.is_here(); }
   bool waiting() const noexcept { return !waiting_.empty(); }
   void wake() noexcept {
     if (!waiting_.empty()) waiting_.front().resume_later();
@@ -96,6 +100,7 @@ class StreamConsumer {
 
  private:
   List<Waiter> waiting_;
+  Origin origin_;
 };
 
 struct StreamAccess {

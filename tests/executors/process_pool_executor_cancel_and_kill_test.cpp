@@ -222,3 +222,22 @@ TEST_CASE("killing tasks over and over leaves the pool whole") {
     }
   });
 }
+
+TEST_CASE("The arguments of a task that was cancelled before it began are freed, though its future lives") {
+  cofork::run([]() -> Task<> {
+    Shared shared;
+    auto kept = std::make_shared<int>(1);
+    const auto value_of = [](std::shared_ptr<int> pointer) { return *pointer; };
+    auto pool = std::make_unique<ProcessPoolExecutor>(1);
+    Future<void> blocker = pool->submit([] { pass_gate(0); });
+    Future<int> cancelled = pool->submit(value_of, kept);
+    Future<int> dropped = pool->submit(value_of, kept);
+    CHECK(kept.use_count() == 3);
+    CHECK(cancelled.cancel());
+    CHECK(kept.use_count() == 2);
+    pool.reset();
+    CHECK(kept.use_count() == 1);
+    CHECK(dropped.cancelled());
+    co_return;
+  });
+}

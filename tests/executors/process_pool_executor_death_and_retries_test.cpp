@@ -1,5 +1,6 @@
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cofork/runtime/gather.hpp>
 #include <cofork/runtime/wait.hpp>
 #include <csignal>
@@ -321,4 +322,17 @@ TEST_CASE("no descendant outlives a parent that is killed") {
     CHECK(shared[i] != 0);
     CHECK(support::eventually([&] { return !support::is_running(shared[i]); }));
   }
+}
+
+TEST_CASE("A worker that has given a result is one of the pool's worker_pids") {
+  cofork::run([]() -> Task<> {
+    ProcessPoolExecutor pool(2);
+    for (int round = 0; round < 20; ++round) {
+      for (const pid_t pid : pool.worker_pids()) ::kill(pid, SIGKILL);
+      const pid_t worker = co_await pool.submit({.retries = 9}, ::getpid);
+      const std::vector<pid_t> pids = pool.worker_pids();
+      CHECK(std::find(pids.begin(), pids.end(), worker) != pids.end());
+      CHECK(pool.stats().workers == pids.size());
+    }
+  });
 }

@@ -173,6 +173,27 @@ TEST_CASE("interrupt cancels a target that runs on a loop") {
   CHECK(outcome.output == "Process task: cofork::KeyboardInterrupt: interrupted by SIGINT\n");
 }
 
+TEST_CASE("interrupt cancels a target that runs on a loop, where its parent runs one, too") {
+  cofork::run([]() -> Task<> {
+    OpenPipe pipe;
+    Shared<std::atomic<bool>> cancelled;
+    Process process([&]() -> Task<> {
+      pipe.write("x");
+      try {
+        co_await cofork::sleep(1h);
+      } catch (const cofork::CancelledError&) {
+        *cancelled = true;
+      }
+    });
+    process.start();
+    pipe.read(1);
+    process.interrupt();
+    co_await process.join();
+    CHECK(*cancelled);
+    CHECK(process.exitcode() == 0);
+  });
+}
+
 TEST_CASE("a child may handle SIGTERM") {
   OpenPipe pipe;
   Process process([&] {

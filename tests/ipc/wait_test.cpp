@@ -80,6 +80,24 @@ TEST_CASE("messages of four children are taken from whichever is ready, until al
   }
 }
 
+TEST_CASE("what is waited for may be given one after the other, with a timeout at the end") {
+  auto [a, b] = ipc::pipe<int>();
+  auto [c, d] = ipc::pipe<std::string>();
+  std::vector<ipc::Connection<int>> more;
+  for (int i = 0; i < 2; ++i) more.push_back(ipc::pipe<int>().first);
+  CHECK(ipc::blocking_wait(a, c, 5ms).empty());
+  d.blocking_send("text");
+  CHECK(ipc::blocking_wait(a, c) == Indices{1});
+  CHECK(ipc::blocking_wait(c) == Indices{0});
+  CHECK(ipc::blocking_wait(a, c.native_handle(), std::optional<std::chrono::nanoseconds>(20s)) == Indices{1});
+  // The other ends of these are closed.
+  CHECK(ipc::blocking_wait(a, more, c, 20s) == Indices{1, 2, 3});
+  CHECK(ipc::blocking_wait(more) == Indices{0, 1});
+  b.blocking_send(1);
+  const auto main = [a_ = &a, c_ = &c]() -> Task<Indices> { co_return co_await ipc::wait(*a_, *c_, 20s); };
+  CHECK(run(main) == Indices{0, 1});
+}
+
 TEST_CASE("a timeout gives nothing, a negative one at once") {
   auto [a, b] = ipc::pipe<int>();
   auto start = Clock::now();
