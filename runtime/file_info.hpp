@@ -1,6 +1,8 @@
 // What is known of a file.
 #pragma once
 
+#include <sys/stat.h>  // for the function, which overloads with ours: the struct alone would make the name ambiguous
+
 #include <chrono>
 #include <cofork/runtime/task.hpp>
 #include <cstdint>
