@@ -66,8 +66,9 @@ void enter_captured_worker(const CapturedStderr* captured) noexcept;
 /// In a worker: what was written up to now is not the next task's. Nothing if its standard error is not captured.
 void begin_captured_task() noexcept;
 
-/// Passes what comes from all workers on to the standard error of the template process, and never waits for that: as
-/// long as it takes nothing, the workers have to wait when their pipes are full.
+/// Passes what comes from all workers on to the standard error of the template process, and does not wait for that: as
+/// long as it takes nothing, the workers have to wait when their pipes are full. (Where no file of its own can be
+/// opened, as for a socket, it writes when there is room; somebody else who fills it at that moment would hold it up.)
 class StderrRelay {
  public:
   /// For the worker that is forked next; null if there are no descriptors for it.

@@ -32,8 +32,9 @@ class UnixListener : public detail::HandleBase {
  public:
   /// Listens at a path, which must not exist; or under an abstract name, see `UnixStream::connect`. The path's file is
   /// removed when this process has closed the listener and every `Process` that was given it has ended; where it was
-  /// sent to, as an argument of a pool's task for one, when the receiver closes it. std::system_error (EADDRINUSE),
-  /// std::invalid_argument for a path that is empty or too long.
+  /// sent to, as an argument of a pool's task for one, when the receiver closes it; it stays behind if that is killed
+  /// or never gets the listener. std::system_error (EADDRINUSE), std::invalid_argument for a path that is empty or too
+  /// long.
   static UnixListener bind(std::string path) { return bind(ListenOptions{}, std::move(path)); }
   static UnixListener bind(ListenOptions options, std::string path);
   /// Over a socket that listens already and becomes the listener's; its file, if it has one, is not.
