@@ -5,6 +5,7 @@
 #include <cofork/runtime/stream.hpp>
 #include <cstdio>
 #include <cstring>
+#include <initializer_list>
 #include <string>
 
 #include "executors/pool_harness.hpp"
@@ -29,16 +30,20 @@ std::byte* result_memory() {
   return reinterpret_cast<std::byte*>(begin);
 }
 
-/// In a worker whose frames have one item each: publishes empty results of the item that it executes.
-void forge(ResultFrame::Kind kind, int count) {
+/// In a worker whose frames have one item each: publishes empty results of the item that it executes, all at once.
+void forge(std::initializer_list<ResultFrame::Kind> kinds, int times = 1) {
   std::byte* const memory = result_memory();
   auto& words = *reinterpret_cast<WorkerWords*>(memory);
   const auto frame = static_cast<std::uint16_t>(words.frames_passed);
-  for (int i = 0; i < count; ++i) {
-    auto* const at = memory + ResultFileLayout::ring + words.result_bytes % result_ring_bytes;
-    *reinterpret_cast<ResultFrame*>(at) = {kind, 0, frame, 0, {}, 0, 0, 0};
-    words.result_bytes += sizeof(ResultFrame);
+  auto bytes = words.result_bytes.load();
+  for (int i = 0; i < times; ++i) {
+    for (const ResultFrame::Kind kind : kinds) {
+      auto* const at = memory + ResultFileLayout::ring + bytes % result_ring_bytes;
+      *reinterpret_cast<ResultFrame*>(at) = {kind, 0, frame, 0, {}, 0, 0, 0};
+      bytes += sizeof(ResultFrame);
+    }
   }
+  words.result_bytes = bytes;
 }
 
 Task<> keep_looking(ProcessPoolExecutor& pool, int rounds) {
@@ -81,13 +86,13 @@ TEST_CASE("a stream's value from a task that is no stream fails the task") {
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool(2);
     auto bad = pool.submit([] {
-      forge(ResultFrame::streamed, 1);
+      forge({ResultFrame::streamed});
       for (;;) pause_for(1h);
     });
     while (!bad.done()) co_await keep_looking(pool, 1);
     CHECK(error_of<DecodeError>(bad).find("a stream's value from a task that is no stream") != std::string::npos);
     auto coroutine = pool.submit([]() -> Task<> {
-      forge(ResultFrame::streamed, 1);
+      forge({ResultFrame::streamed});
       for (;;) pause_for(1h);
       co_return;
     });
@@ -101,7 +106,7 @@ TEST_CASE("values beyond a stream's credit end it, after those that it had credi
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool(2);
     auto flood = pool.submit([]() -> Stream<void> {
-      forge(ResultFrame::streamed, 1000);
+      forge({ResultFrame::streamed}, 1000);
       Shared::at(1) = 1;
       for (;;) pause_for(1h);
       co_return;
@@ -118,9 +123,7 @@ TEST_CASE("a stream's value after its end is no value, and its worker is replace
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool(2);
     auto stream = pool.submit([]() -> Stream<void> {
-      forge(ResultFrame::streamed, 2);
-      forge(ResultFrame::value, 1);
-      forge(ResultFrame::streamed, 1);
+      forge({ResultFrame::streamed, ResultFrame::streamed, ResultFrame::value, ResultFrame::streamed});
       Shared::at(1) = 1;
       for (;;) pause_for(1h);
       co_return;
