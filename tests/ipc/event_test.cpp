@@ -41,14 +41,13 @@ TEST_CASE("set wakes processes, threads and coroutines that wait, also when clea
     const bool in_time = co_await std::move(timed);
     CHECK(in_time);
     // Those who were there, but not waiting yet, wait for the next time.
-    for (auto pause = 20ms; *woken < 2 && pause < 20s; pause *= 4) {
+    for (auto pause = 20ms; *woken < 2; pause *= 2) {
       for (const auto end = std::chrono::steady_clock::now() + pause;
            *woken < 2 && std::chrono::steady_clock::now() < end;)
         co_await cofork::sleep(1ms);
       event.set();
       event.clear();
     }
-    CHECK(*woken == 2);
   };
   cofork::run(main);
   thread.join();

@@ -156,8 +156,13 @@ void torture_queue(std::size_t maxsize) {
     ::kill(pid, SIGKILL);
     return reap(pid);
   };
+  const auto put_so_far = [&] {
+    std::uint64_t sum = 0;
+    for (std::uint32_t producer = 0; producer < producers; ++producer) sum += ledger.put[producer];
+    return sum;
+  };
   const auto end = std::chrono::steady_clock::now() + duration();
-  while (std::chrono::steady_clock::now() < end && producers < most_producers) {
+  while ((std::chrono::steady_clock::now() < end || put_so_far() <= 1000) && producers < most_producers) {
     ::usleep(200 + random.below(3000));
     const unsigned victim = random.below(6);
     if (victim < 3) {
@@ -172,7 +177,7 @@ void torture_queue(std::size_t maxsize) {
   }
   CHECK_FALSE(unexpected_end);
   for (const pid_t pid : producing) stop(pid);
-  CHECK(support::eventually([&] { return queue.empty(); }, 20s));
+  CHECK(support::eventually([&] { return queue.empty(); }, 100s));
   // Whoever has taken the last messages has noted them once it waits again.
   const auto noted = [&] {
     std::uint64_t sum = 0;
@@ -185,7 +190,10 @@ void torture_queue(std::size_t maxsize) {
     before = now;
     ::usleep(20'000);
   }
-  for (const pid_t pid : consuming) stop(pid);
+  for (const pid_t pid : consuming) {
+    stop(pid);
+    ++consumers_killed;
+  }
 
   std::uint64_t put = 0, lost = 0, doubled = 0;
   for (std::uint32_t producer = 0; producer < producers; ++producer) {
