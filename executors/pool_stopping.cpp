@@ -74,6 +74,8 @@ void PoolCore::condemn(PoolWorker& worker, StopReason reason, std::chrono::nanos
 
 void PoolCore::grace_over(Timer& timer) noexcept {
   PoolWorker& doomed = *static_cast<PoolWorker::WorkerTimer&>(timer).worker;
+  // One that was told to leave has nothing to do any more: it does not die, the pool ends it.
+  if (doomed.stop_reason == StopReason::none) doomed.stop_reason = StopReason::cancelled;
   doomed.core.signal(doomed, SIGKILL);
 }
 

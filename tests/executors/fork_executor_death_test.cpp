@@ -36,7 +36,7 @@ constexpr bool traced = true;
 
 template <class T>
 Task<std::exception_ptr> error_of_future(Future<T> future) {
-  const bool done = co_await until([&] { return future.done(); });
+  const bool done = co_await until([&] { return future.done(); }, 120s);
   REQUIRE(done);
   co_return future.exception();
 }
@@ -134,7 +134,8 @@ TEST_CASE("ForkExecutor: what a task throws tells its process, its name and wher
   });
 }
 
-TEST_CASE("ForkExecutor: a task that crashes tells where, and one that used up its processor time that") {
+TEST_CASE("ForkExecutor: a task that crashes tells where, and one that used up its processor time that",
+          "[limit:180]") {
   cofork::run([]() -> Task<> {
     ForkExecutor executor(2);
     const std::exception_ptr crashed = co_await error_of_future(
