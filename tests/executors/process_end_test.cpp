@@ -147,23 +147,15 @@ TEST_CASE("a daemonic process cannot start processes") {
 
 TEST_CASE("what a parent has printed comes before what children print while it waits for them at its end") {
   const auto outcome = support::in_child([] {
-    OpenPipe ready, go;
-    const int status = exitcode_of_target([&] {
-      start_and_forget(Process({.daemon = true}, [&] {
-        static const OpenPipe* at_the_end;
-        at_the_end = &go;
-        // The parent is at its end and tells its daemonic children so.
-        ::signal(SIGTERM, [](int) {
-          if (::write(at_the_end->writer.get(), "x", 1) == 1) ::_exit(0);
-        });
-        ready.write("x");
-        wait_for_ever();
-      }));
+    const int status = exitcode_of_target([] {
+      OpenPipe parent_at_its_end;
+      // It lives, and has the pipe open, until its parent is at its end and terminates it.
+      start_and_forget(Process({.daemon = true}, wait_for_ever));
+      parent_at_its_end.writer.reset();
       start_and_forget(Process([&] {
-        go.read(1);
+        parent_at_its_end.read(1);
         std::printf("child\n");
       }));
-      ready.read(1);
       std::printf("parent\n");
     });
     support::require(status == 0, "status");
