@@ -17,7 +17,9 @@
 namespace cofork::detail {
 
 namespace {
-constexpr std::uint64_t magic = 0x6b726f666f63'0301;
+constexpr std::uint64_t magic = 0x6b726f666f63'0302;
+constexpr std::uint64_t place_mask = 0xffff;  // of a lock word
+static_assert(MonitorHeader::max_members < place_mask);
 constexpr unsigned yields_before_suspicion = 100;
 constexpr long longest_pause_ns = 1'000'000;
 
@@ -128,7 +130,7 @@ std::uint32_t Monitor::take_place() {
       std::uint32_t used = header_->places_used.load();
       while (used <= place && !header_->places_used.compare_exchange_weak(used, place + 1)) {
       }
-      header_->members_version.fetch_add(1, std::memory_order_seq_cst);
+      become_member(place);
       place_.store(place, std::memory_order_release);
       changed_atomically();
       return place;
@@ -136,32 +138,42 @@ std::uint32_t Monitor::take_place() {
     if (looked_for_dead)
       throw std::system_error(EUSERS, std::generic_category(),
                               std::string("too many processes use this ") + this->what());
-    // Places of processes that ended without anybody having noticed: takes one over, never leaving it empty, so that
-    // the lock has an owner that can be dead or alive all the time.
+    // Takes over the place of a process that ended without anybody having noticed, with all that it held. The place is
+    // never empty: should this process die here, the next one to look takes over both.
     for (std::uint32_t place = 0; place < MonitorHeader::max_members; ++place) {
-      Member& member = header_->members[place];
-      const ProcessIdentity other = member.identity.load();
+      ProcessIdentity other = header_->members[place].identity.load();
       if (other == 0 || !has_ended(open_process(other))) continue;
-      std::uint32_t unlocked = 0;
-      if (!header_->lock.compare_exchange_strong(unlocked, place + 1)) continue;
-      const bool still_there = member.identity.load() == other;
-      if (still_there) {
-        clear(place);
-        member.identity.store(identity);
-        header_->members_version.fetch_add(1, std::memory_order_seq_cst);
-        place_.store(place, std::memory_order_release);
+      if (!header_->members[place].identity.compare_exchange_strong(other, identity)) continue;
+      become_member(place);
+      try {
+        take_lock();
+      } catch (const std::system_error&) {
+        header_->members[place].identity.store(other);
+        throw;
       }
+      clear(place);
       unlock();
+      place_.store(place, std::memory_order_release);
       changed_atomically();
-      if (still_there) return place;
+      return place;
     }
   }
 }
 
+void Monitor::become_member(std::uint32_t place) noexcept {
+  const std::uint64_t version = header_->members_version.fetch_add(1, std::memory_order_seq_cst) + 1;
+  lock_word_.store(version * (place_mask + 1) + place + 1, std::memory_order_relaxed);
+}
+
 void Monitor::lock() {
-  const std::uint32_t own = join() + 1;
+  join();
+  take_lock();
+}
+
+void Monitor::take_lock() {
+  const std::uint64_t own = lock_word_.load(std::memory_order_relaxed);
   for (unsigned tries = 0;; ++tries) {
-    std::uint32_t holder = 0;
+    std::uint64_t holder = 0;
     if (header_->lock.compare_exchange_weak(holder, own, std::memory_order_seq_cst)) return;
     if (holder == 0) continue;
     if (tries % yields_before_suspicion != yields_before_suspicion - 1) {
@@ -176,11 +188,17 @@ void Monitor::lock() {
   }
 }
 
-bool Monitor::take_lock_from_dead(std::uint32_t holder) {
-  if (holder > MonitorHeader::max_members) return false;
-  const ProcessIdentity identity = header_->members[holder - 1].identity.load();
-  if (identity == 0 || identity == own_identity() || !has_ended(open_process(identity))) return false;
-  return header_->lock.compare_exchange_strong(holder, place() + 1, std::memory_order_seq_cst);
+bool Monitor::take_lock_from_dead(std::uint64_t holder) {
+  const std::uint64_t own = lock_word_.load(std::memory_order_relaxed);
+  const std::uint64_t place = (holder & place_mask) - 1;
+  if (place >= MonitorHeader::max_members || holder == own) return false;
+  // Whoever had this process's place before is dead.
+  if (place != (own & place_mask) - 1) {
+    const ProcessIdentity identity = header_->members[place].identity.load();
+    if (identity == 0 || identity == own_identity() || !has_ended(open_process(identity))) return false;
+  }
+  // If this finds the holder's word still there, nobody came to its place meanwhile: each member has its own.
+  return header_->lock.compare_exchange_strong(holder, own, std::memory_order_seq_cst);
 }
 
 void Monitor::clear(std::uint32_t place) noexcept {
@@ -226,9 +244,9 @@ void Monitor::remove_dead_members() {
   if (dead.empty()) return;
   for (const auto& [place, identity] : dead) {
     lock();
-    if (header_->members[place].identity.load() == identity) {
+    if (ProcessIdentity still = identity; header_->members[place].identity.load() == still) {
       clear(place);
-      header_->members[place].identity.store(0);
+      header_->members[place].identity.compare_exchange_strong(still, 0);  // unless somebody has taken over the place
     }
     unlock();
   }

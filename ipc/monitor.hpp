@@ -30,9 +30,9 @@ struct MonitorHeader {
   std::uint32_t state_size;
   alignas(64) std::atomic<std::uint64_t> asleep;  ///< counts each time that somebody goes to sleep
   std::atomic<std::uint64_t> rung;                ///< what `asleep` was when the bell was rung last
-  alignas(64) std::atomic<std::uint32_t> lock;    ///< its holder's place + 1, or 0
+  alignas(64) std::atomic<std::uint64_t> lock;    ///< its holder's `lock_word`, or 0
+  std::atomic<std::uint64_t> members_version;     ///< counts the members that there have ever been
   std::atomic<std::uint32_t> places_used;         ///< no member has a place from here on
-  std::atomic<std::uint64_t> members_version;     ///< changes with each new member
   alignas(64) Member members[max_members];
 };
 
@@ -125,7 +125,9 @@ class Monitor : public HandleState {
   void leave_sleepers() noexcept;
   void ring(std::uint64_t asleep) noexcept;
   std::uint32_t take_place();
-  bool take_lock_from_dead(std::uint32_t holder);
+  void become_member(std::uint32_t place) noexcept;
+  void take_lock();
+  bool take_lock_from_dead(std::uint64_t holder);
   void clear(std::uint32_t place) noexcept;
   void forget_parent() noexcept;
 
@@ -134,6 +136,7 @@ class Monitor : public HandleState {
   ipc::Descriptor bell_;
   MonitorHeader* header_ = nullptr;
   std::atomic<std::uint32_t> place_{no_place};
+  std::atomic<std::uint64_t> lock_word_{0};  // place + 1, and above it a number that no other member ever has
   std::atomic<unsigned> generation_;
   std::mutex mutex_;  // of what follows, and of joining
   std::vector<Watched> watched_;

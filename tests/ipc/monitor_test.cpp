@@ -187,11 +187,17 @@ TEST_CASE("a monitor's lock excludes processes and threads from one another") {
   CHECK(counter->shared().value == 60'000);
 }
 
-TEST_CASE("places of processes that ended unnoticed are given to others") {
+TEST_CASE("places of processes that ended unnoticed are given to others, with the lock that one of them held") {
   const CounterPtr counter(new Counter);
-  for (std::uint32_t i = 0; i < MonitorHeader::max_members + 10; ++i)
-    reap(fork_child([&] { counter->own_word() = 1; }));
+  for (std::uint32_t i = 0; i < MonitorHeader::max_members + 10; ++i) {
+    reap(fork_child([&] {
+      counter->own_word() = 1;
+      counter->lock();
+    }));
+  }
   CHECK(counter->join() < MonitorHeader::max_members);
+  CHECK(counter->shared().gone == 11);
+  const MonitorLock lock(*counter);
 }
 
 TEST_CASE("a monitor that was not given to a child says so") {
