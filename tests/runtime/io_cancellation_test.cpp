@@ -70,7 +70,7 @@ struct Silence {
   support::Peer controller = open_terminal();
   ByteStream terminal = ByteStream::adopt(::open(::ptsname(controller.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
   support::Listening server = support::listen_at_loopback(0);
-  TcpStream tcp = TcpStream::adopt(::dup(support::connect_to(server.port).get()));  // fills the server's queue
+  TcpStream tcp = TcpStream::adopt(::dup(support::connect_to_queue_of(server).get()));  // fills the server's queue
   TcpListener listener = TcpListener::bind("127.0.0.1", 0);
   UnixListener unix_listener = UnixListener::bind({.backlog = 0}, path);
   UdpSocket udp = UdpSocket::bind("127.0.0.1", 0);

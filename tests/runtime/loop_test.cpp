@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <thread>
@@ -249,11 +250,13 @@ TEST_CASE("a loop that has nothing to do sleeps") {
   run([]() -> Task<> {
     timespec before;
     timespec after;
+    const auto begin = std::chrono::steady_clock::now();
     ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
     co_await sleep(200ms);
     ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
     const auto used =
         std::chrono::seconds(after.tv_sec - before.tv_sec) + std::chrono::nanoseconds(after.tv_nsec - before.tv_nsec);
-    CHECK(used < 50ms);
+    // A virtual processor that is taken away meanwhile may count as used.
+    CHECK(used < (std::chrono::steady_clock::now() - begin) / 2);
   });
 }

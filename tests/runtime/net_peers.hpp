@@ -141,6 +141,14 @@ inline Listening listen_at_loopback(int backlog = 16) {
   return listening;
 }
 
+/// A connection that is in its queue: `connect_to` may return before that.
+inline Peer connect_to_queue_of(const Listening& server) {
+  Peer peer = connect_to(server.port);
+  pollfd queued = {server.socket.get(), POLLIN, 0};
+  if (::poll(&queued, 1, 30000) != 1) fail("poll");
+  return peer;
+}
+
 /// Lets the process have only so many descriptors more than it has.
 class FewDescriptors {
  public:
