@@ -33,6 +33,7 @@ TEST_CASE("a worker that died within the timeout is WorkerDied although the loop
   cofork::run([]() -> Task<> {
     ProcessPoolExecutor pool(1);
     co_await pool.submit(square, 1);
+    co_await workers_of(pool, 1);
     auto doomed = pool.submit({.timeout = timeout}, die_at_once, 0);
     be_late(0);
     const bool done = co_await until([&] { return doomed.done(); });
