@@ -158,6 +158,11 @@ class ForkServer::State {
     send({TemplateRequest::Kind::signal, static_cast<std::uint32_t>(signo), id}, {});
   }
 
+  bool worker_has_ended(std::uint64_t id) const {
+    const auto worker = workers_.find(id);
+    return worker != workers_.end() && worker->second.pidfd.valid() && has_ended(worker->second.pidfd.get(), 0);
+  }
+
   pid_t pid() const { return server_.pid; }
 
  private:
@@ -353,6 +358,7 @@ void ForkServer::start(std::uint64_t id, std::span<const int> descriptors, bool 
   state_->start(id, descriptors, capture_stderr);
 }
 void ForkServer::signal(std::uint64_t id, int signo) { state_->signal(id, signo); }
+bool ForkServer::worker_has_ended(std::uint64_t id) const { return state_->worker_has_ended(id); }
 pid_t ForkServer::pid() const { return state_->pid(); }
 
 }  // namespace cofork::detail

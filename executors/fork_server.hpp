@@ -73,6 +73,9 @@ class ForkServer {
   /// Sends a signal to the worker's whole process group; after its end, or for an unknown id, nothing happens.
   void signal(std::uint64_t id, int signo);
 
+  /// Whether the worker is dead already, although `worker_exited` is still to come.
+  bool worker_has_ended(std::uint64_t id) const;
+
   /// The template's.
   pid_t pid() const;
 

@@ -189,9 +189,13 @@ void ForkedChild::signal(int signo) noexcept {
   if (result < 0 || ::getpgid(pid_) != pid_) ::kill(pid_, signo);  // it has left its group itself
 }
 
-std::optional<ForkedChild::End> ForkedChild::reap() noexcept {
+bool ForkedChild::has_ended() const noexcept {
   pollfd ended = {pidfd_.get(), POLLIN, 0};
-  if (::poll(&ended, 1, 0) <= 0) return std::nullopt;
+  return ::poll(&ended, 1, 0) > 0;
+}
+
+std::optional<ForkedChild::End> ForkedChild::reap() noexcept {
+  if (!has_ended()) return std::nullopt;
   End end;
   if (is_ours()) {
     ::kill(-pid_, SIGKILL);

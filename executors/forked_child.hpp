@@ -85,6 +85,8 @@ class ForkedChild {
   void begin() noexcept;
   /// To its whole group; nothing after its end.
   void signal(int signo) noexcept;
+  /// Reaped or not.
+  bool has_ended() const noexcept;
 
   struct End {
     int status = 0;             ///< The raw wait status.

@@ -55,8 +55,11 @@ void ForkedTask::begin() noexcept {
   phase_ = Phase::executing;
   begun_at_ = Clock::now();
   if (timeout_.count() == 0) return;
-  deadline_.start(deadline_after(timeout_),
-                  [](Timer& timer) noexcept { static_cast<TaskTimer&>(timer).task->stop_for(StopReason::timeout); });
+  deadline_.start(deadline_after(timeout_), [](Timer& timer) noexcept {
+    ForkedTask& late = *static_cast<TaskTimer&>(timer).task;
+    // Of what it died of, this loop is only late to hear.
+    if (!late.child_->has_ended()) late.stop_for(StopReason::timeout);
+  });
 }
 
 void ForkedTask::stop_for(StopReason reason) noexcept {

@@ -147,10 +147,10 @@ void PoolCore::deadline_passed(PoolWorker& worker) {
   if (!worker.condemned && frame) {
     const std::chrono::nanoseconds timeout = frame->piece->limits.timeout;
     const std::int64_t now = Clock::now().time_since_epoch().count();
-    if (timeout.count() != 0 && worker.executing() && now - worker.begun_at(now) >= timeout.count())
-      stop(*frame->piece, StopReason::timeout);
-    else
+    if (timeout.count() == 0 || !worker.executing() || now - worker.begun_at(now) < timeout.count())
       watch_deadline(worker);
+    else if (!server_ || !server_->worker_has_ended(worker.id))  // of what it died of, this loop is only late to hear
+      stop(*frame->piece, StopReason::timeout);
   }
   schedule();
   complete_ended();

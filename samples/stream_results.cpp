@@ -1,12 +1,14 @@
 // A worker that sends partial results, and a parent that stops it once they are good enough. A function that returns a
-// Stream gives a Stream from the pool; this one has no end. Closing the stream ends it in the worker, which then goes
-// on with the next task.
+// Stream gives a Stream from the pool; this one has no end. Closing the stream ends it in the worker at its next
+// co_yield, and the worker then goes on with the next task, unless that takes longer than the grace.
 #include <unistd.h>
 
 #include <cmath>
 #include <cofork/cofork.hpp>
 #include <cstdio>
 #include <random>
+
+using namespace std::chrono_literals;
 
 struct Estimate {
   double pi;
@@ -28,7 +30,7 @@ cofork::Task<> stop_early() {
   cofork::ProcessPoolExecutor pool(1);
   const pid_t worker = co_await pool.submit(getpid);
 
-  auto estimates = pool.submit(estimate_pi, 3);
+  auto estimates = pool.submit({.grace = 1min}, estimate_pi, 3);
   while (auto estimate = co_await estimates.next()) {
     const double uncertainty = 1.64 / std::sqrt(estimate->points);
     std::printf("%.4f, give or take %.4f\n", estimate->pi, uncertainty);

@@ -106,7 +106,7 @@ Task<> ask(std::uint16_t port, int& answers) {
 
 }  // namespace
 
-TEST_CASE("ten thousand clients of another process come one by one and in waves, and leave nothing") {
+TEST_CASE("ten thousand clients of another process come one by one and in waves, and leave nothing", "[limit:240]") {
   TcpListener listener = TcpListener::bind("127.0.0.1", 0);
   const std::size_t before = open_sockets().size();
   PeerProcess clients([port = listener.port()] { be_clients(port); });
@@ -123,7 +123,8 @@ TEST_CASE("ten thousand clients of another process come one by one and in waves,
   CHECK(clients.status() == 0);
 }
 
-TEST_CASE("ten thousand connections are made to another process one by one and in waves, and leave nothing") {
+TEST_CASE("ten thousand connections are made to another process one by one and in waves, and leave nothing",
+          "[limit:240]") {
   const support::Listening listening = support::listen_at_loopback(in_a_wave);
   const std::size_t before = open_sockets().size();
   PeerProcess server([&socket = listening.socket] { be_server(socket); });

@@ -28,7 +28,7 @@ answer 3 "$(fnv "")"
 bash -c "exec 5<>/dev/tcp/127.0.0.1/$port; printf '1 x\n' >&5; read -r -u 5 line; echo \"\$line\" >ready
          printf '$forever x\n$forever y\n' >&5; echo sent >>ready; read -r -u 5 line" &
 client=$!
-for ((i = 0; i < 400; ++i)); do
+for ((i = 0; i < 2400; ++i)); do
   if grep -qx sent ready 2>/dev/null; then break; fi
   sleep 0.025
 done

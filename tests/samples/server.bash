@@ -5,7 +5,7 @@ start() {  # ARGUMENT...: sets $server and $port
   env --default-signal=INT "$program" "$@" >output &  # what a script starts in the background ignores SIGINT
   server=$!
   trap 'kill -9 $server 2>/dev/null || true' EXIT
-  for ((i = 0; i < 400; ++i)); do
+  for ((i = 0; i < 2400; ++i)); do
     port=$(sed -n 's/^listening at port //p' output)
     [ -n "$port" ] && return
     sleep 0.025

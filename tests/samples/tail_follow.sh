@@ -7,7 +7,7 @@ seq 1 15 >log
 tail=$!
 trap 'kill -9 $tail 2>/dev/null || true' EXIT
 shown() {
-  for _ in $(seq 1 400); do
+  for _ in $(seq 1 2400); do
     if grep -qxF -- "$1" output; then return; fi
     sleep 0.025
   done
