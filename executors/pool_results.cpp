@@ -227,6 +227,11 @@ void PoolCore::end_nap() {
     if (worker.condemned || !worker.has_more()) continue;
     // As long as its initializer runs, another worker would have to wait for its own.
     if (!worker.proven) continue;
+    // One that leaves after what it has would leave without having done any of it, and so would the next one.
+    if (worker.retiring && !worker.executing()) {
+      another = true;
+      continue;
+    }
     if (worker.quiet_naps >= most_quiet_naps || (worker.quiet_naps > 0 && helper && worker.executing()))
       take_back_all(worker);
     else

@@ -90,8 +90,8 @@ class Progress::State final : public detail::ProgressState {
   }
 
   void tell() noexcept {
-    told_at_ = Clock::now();
     const ProgressReport now = report();
+    told_at_ = Clock::now();  // not before: reports are the interval apart as they tell it themselves
     if (bar_) bar_->draw(now);
     if (callback_) callback_(now);
   }

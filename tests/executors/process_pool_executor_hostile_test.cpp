@@ -104,9 +104,10 @@ TEST_CASE("a worker that breaks the protocol harms nobody but its own tasks") {
       // A task that says for ever that it has not been begun is nothing that the pool could end by a timeout.
       if (end == End::hang && (seed % 8 == 2 || seed % 8 == 3 || seed % 8 >= 6)) end = End::die;
       std::vector<Future<int>> others;
-      for (int i = 0; i < 5; ++i) others.push_back(pool.submit({.timeout = 20s}, slow_square, i));
+      // What is sent to one that goes on may be stuck there, again and again; nothing is expected of it but an end.
+      for (int i = 0; i < 5; ++i) others.push_back(pool.submit({.timeout = 500ms}, slow_square, i));
       auto bad = pool.submit({.timeout = 30ms * support::slowdown}, scribble, seed, end);
-      auto stream = pool.map({.chunksize = static_cast<std::size_t>(seed % 4), .item_timeout = 2s}, slow_square,
+      auto stream = pool.map({.chunksize = static_cast<std::size_t>(seed % 4), .item_timeout = 500ms}, slow_square,
                              std::views::iota(0, 40));
       co_await cofork::wait(others);
       try {
@@ -118,14 +119,19 @@ TEST_CASE("a worker that breaks the protocol harms nobody but its own tasks") {
       CHECK(done);
     }
     std::vector<Future<int>> after;
-    for (int i = 0; i < 200; ++i) after.push_back(pool.submit({.timeout = 20s, .retries = 3}, slow_square, i));
+    for (int i = 0; i < 200; ++i) after.push_back(pool.submit({.timeout = 5s, .retries = 3}, slow_square, i));
     co_await cofork::wait(after);
-    int wrong = 0;
-    for (int i = 0; i < 200; ++i) wrong += after[static_cast<std::size_t>(i)].exception() != nullptr;
+    int lost = 0, wrong = 0;
+    for (int i = 0; i < 200; ++i) {
+      auto& future = after[static_cast<std::size_t>(i)];
+      if (future.exception())
+        ++lost;
+      else
+        wrong += future.result() != i * i;
+    }
     // Those in the last scribbler's worker may have been lost with it.
-    CHECK(wrong <= 3);
-    const int whole = co_await pool.submit({.retries = 3}, square, 5);
-    CHECK(whole == 25);
+    CHECK(lost <= 3);
+    CHECK(wrong == 0);
   });
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cofork/runtime/channel.hpp>
+#include <cofork/runtime/gather.hpp>
 #include <cofork/runtime/spawn.hpp>
 #include <cofork/runtime/stream.hpp>
 #include <cofork/runtime/wait_for.hpp>
@@ -183,58 +184,65 @@ TEST_CASE("a map's items are retried after their worker died") {
   for (std::size_t i = 0; i < 100; ++i) CHECK(shared[i] == (i % 20 == 5 ? 2 : 1));
 }
 
+// So long that an item that is not meant to be late is not, even if the machine stands still for a while.
+constexpr std::chrono::seconds late_after = 3s * support::slowdown;
+
 TEST_CASE("item_timeout fails the late item alone, also inside a chunk") {
   Shared shared;
-  for (const std::size_t chunksize : {0, 1, 5, 30}) {
-    cofork::run([&]() -> Task<> {
-      ProcessPoolExecutor pool({.max_workers = 2, .grace = 5ms});
-      const auto hang_at_seven = [](int x) { return x == 7 ? never_end(0) : x; };
-      auto stream = pool.map({.chunksize = chunksize, .item_timeout = 1s * support::slowdown}, hang_at_seven,
-                             std::views::iota(0, 30));
-      for (int i = 0; i < 30; ++i) {
-        std::optional<int> value;
-        bool late = false;
-        try {
-          value = co_await stream.next();
-        } catch (const TimeoutError&) {
-          late = true;
-        }
-        if (late != (i == 7) || (!late && value != i)) FAIL("wrong at " << i);
+  const auto check = [](std::size_t chunksize) -> Task<> {
+    ProcessPoolExecutor pool({.max_workers = 2, .grace = 5ms});
+    const auto hang_at_seven = [](int x) { return x == 7 ? never_end(0) : x; };
+    auto stream =
+        pool.map({.chunksize = chunksize, .item_timeout = late_after}, hang_at_seven, std::views::iota(0, 30));
+    for (int i = 0; i < 30; ++i) {
+      std::optional<int> value;
+      bool late = false;
+      try {
+        value = co_await stream.next();
+      } catch (const TimeoutError&) {
+        late = true;
       }
-      const std::optional<int> end = co_await stream.next();
-      CHECK_FALSE(end);
-    });
-  }
+      if (late != (i == 7) || (!late && value != i)) FAIL("wrong at " << i);
+    }
+    const std::optional<int> end = co_await stream.next();
+    CHECK_FALSE(end);
+  };
+  cofork::run([&]() -> Task<> {
+    std::vector<Task<>> checks;
+    for (const std::size_t chunksize : {0, 1, 5, 30}) checks.push_back(check(chunksize));
+    co_await cofork::gather(std::move(checks));
+  });
 }
 
 TEST_CASE("a map whose time is over throws once and is at its end") {
   Shared shared;
-  for (const bool look_late : {false, true}) {
-    for (const bool ordered : {true, false}) {
-      cofork::run([&]() -> Task<> {
-        ProcessPoolExecutor pool({.max_workers = 2, .grace = 5ms});
-        const auto hang_at_two = [](int x) { return x == 2 ? never_end(0) : x; };
-        co_await pool.submit(square, 1);
-        auto stream =
-            pool.map({.timeout = 1s * support::slowdown, .ordered = ordered}, hang_at_two, std::views::iota(0, 3));
-        const std::optional<int> first = co_await stream.next();
-        const std::optional<int> second = co_await stream.next();
-        CHECK(first.value_or(9) + second.value_or(9) == 1);
-        if (look_late) co_await cofork::sleep(1100ms * support::slowdown);
-        bool timed_out = false;
-        try {
-          co_await stream.next();
-        } catch (const TimeoutError& error) {
-          timed_out = true;
-        }
-        CHECK(timed_out);
-        const std::optional<int> end = co_await stream.next();
-        CHECK_FALSE(end);
-        const int next = co_await pool.submit(square, 3);
-        CHECK(next == 9);
-      });
+  const auto check = [](bool look_late, bool ordered) -> Task<> {
+    ProcessPoolExecutor pool({.max_workers = 2, .grace = 5ms});
+    const auto hang_at_two = [](int x) { return x == 2 ? never_end(0) : x; };
+    co_await pool.submit(square, 1);
+    auto stream = pool.map({.timeout = late_after, .ordered = ordered}, hang_at_two, std::views::iota(0, 3));
+    const std::optional<int> first = co_await stream.next();
+    const std::optional<int> second = co_await stream.next();
+    CHECK(first.value_or(9) + second.value_or(9) == 1);
+    if (look_late) co_await cofork::sleep(late_after + 100ms);
+    bool timed_out = false;
+    try {
+      co_await stream.next();
+    } catch (const TimeoutError& error) {
+      timed_out = true;
     }
-  }
+    CHECK(timed_out);
+    const std::optional<int> end = co_await stream.next();
+    CHECK_FALSE(end);
+    const int next = co_await pool.submit(square, 3);
+    CHECK(next == 9);
+  };
+  cofork::run([&]() -> Task<> {
+    std::vector<Task<>> checks;
+    for (const bool look_late : {false, true})
+      for (const bool ordered : {true, false}) checks.push_back(check(look_late, ordered));
+    co_await cofork::gather(std::move(checks));
+  });
 }
 
 TEST_CASE("a stream of void counts its items") {

@@ -59,16 +59,19 @@ class StoppedWorkers {
   std::vector<pid_t> stopped_;
 };
 
-// Kills and stops workers until it is cancelled.
+// Kills and stops workers until it is cancelled; it does not kill again before the pool has completed something, so
+// that where workers are slow to start there is an end to it all.
 Task<> torment(ProcessPoolExecutor& pool, Damage& damage, bool servers_too) {
   StoppedWorkers stopped;
+  std::optional<std::uint64_t> completed;  // at the last kill
   for (;;) {
     co_await cofork::sleep(std::chrono::microseconds(500 + random_below(6000)));
     stopped.resume();
     const std::vector<pid_t> pids = pool.worker_pids();
     if (pids.empty()) continue;
     const pid_t victim = pids[static_cast<std::size_t>(random_below(static_cast<int>(pids.size())))];
-    const int what = random_below(100);
+    int what = random_below(100);
+    if (what < 63 && std::exchange(completed, pool.stats().completed) == pool.stats().completed) what = 100;
     if (what < 60) {
       ++damage.killed;
       ::kill(victim, SIGKILL);
