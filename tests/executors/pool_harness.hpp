@@ -75,7 +75,7 @@ inline pid_t own_pid() { return ::getpid(); }
 
 /// Waits until `condition` holds, while the loop runs; false if it does not in time.
 template <class Condition>
-cofork::Task<bool> until(Condition condition, std::chrono::milliseconds limit = 20s) {
+cofork::Task<bool> until(Condition condition, std::chrono::milliseconds limit = 45s) {
   const auto end = std::chrono::steady_clock::now() + limit * support::slowdown;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) co_return false;

@@ -38,7 +38,7 @@ void require(bool condition, const std::string& message, std::source_location wh
 
 /// Waits until `condition` holds, looking every millisecond; false if it does not within `limit`. For what only other
 /// processes can bring about and no descriptor tells.
-bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds limit = std::chrono::seconds(10));
+bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds limit = std::chrono::seconds(30));
 
 /// Whether the process exists and is not a zombie.
 bool is_running(pid_t pid);
