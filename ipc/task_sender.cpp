@@ -142,11 +142,12 @@ std::uint64_t TaskSender::publish(const Function& function, std::uint32_t items,
 void TaskSender::wake_worker(Asleep from_loop) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   std::atomic<std::uint32_t>& asleep = worker().asleep;
-  const std::uint32_t how = asleep.load(std::memory_order_relaxed);
+  std::uint32_t how = asleep.load(std::memory_order_relaxed);
   if (how == not_asleep) return;
   const bool loop = how == asleep_in_loop || how == asleep_in_loop_for_room;
   if (loop && (from_loop == not_asleep || how < from_loop)) return;
-  asleep.store(not_asleep, std::memory_order_relaxed);
+  // One that woke up meanwhile looks again before it sleeps; if it sleeps again it must not pass for awake.
+  if (!asleep.compare_exchange_strong(how, not_asleep, std::memory_order_relaxed)) return;
   if (!loop) {
     futex_wake(asleep, 1);
     return;
