@@ -86,7 +86,7 @@ void TaskReceiver::give_back() {
 /// Rings if the parent sleeps and has not heard this worker since; when it wanted to be woken, or, if there is anything
 /// that it does not know, `now`.
 void TaskReceiver::ring(bool now) {
-  const std::uint64_t sleep = parent().sleep.load(std::memory_order_relaxed);
+  const std::uint64_t sleep = parent().sleep.load(std::memory_order_acquire);  // `ring_at` is of this sleep then
   if (sleep == 0 || sleep == rung_for_) return;
   if (!now && results_published_ < parent().ring_at.load(std::memory_order_relaxed)) return;
   if (result_bytes_ == parent().result_bytes_read.load(std::memory_order_relaxed) &&

@@ -344,7 +344,7 @@ void TaskSender::tell_what_was_read() {
   told_results_ = true;
   worth_telling_ = false;
   result_bytes_told_ = result_bytes_read_;
-  parent().results_read.store(results_read_, std::memory_order_relaxed);
+  parent().results_read.store(results_read_, std::memory_order_release);
   parent().frames_released.store(first_frame_, std::memory_order_relaxed);
   parent().result_bytes_read.store(result_bytes_read_, std::memory_order_release);
   wake_worker(asleep_in_loop_for_room);
