@@ -15,7 +15,8 @@ PoolWorker* PoolCore::fresh_worker() {
   PoolWorker* idle = nullptr;
   for (PoolWorker& worker : workers_) {
     if (worker.condemned || worker.retiring || !worker.idle()) continue;
-    if (worker.tasks_sent == 0) return &worker;
+    // What was taken back from it lies in its ring until it has passed that.
+    if (worker.tasks_sent == 0 && worker.sender.has_room()) return &worker;
     idle = &worker;
   }
   if (!can_start_worker()) {

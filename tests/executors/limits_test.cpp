@@ -12,6 +12,7 @@
 #include <cofork/runtime/gather.hpp>
 
 #include "executors/pool_harness.hpp"
+#include "support/stop.hpp"
 
 using namespace pool_test;
 using cofork::Future;
@@ -189,6 +190,26 @@ TEST_CASE("a limited task has a worker of its own, which runs nothing before and
       CHECK(pool.stats().completed == 32);
     });
   }
+}
+
+TEST_CASE("a limited task is not sent to a fresh worker that is full of what was cancelled") {
+  cofork::run([&]() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    const auto size_of = [](const std::string& text) { return text.size(); };
+    const pid_t server = co_await pool.submit({.cpu_limit = 60s}, [] { return ::getppid(); });
+    // The next worker is not there before it has been sent all of this.
+    support::stop(server);
+    bool all_cancelled = true;
+    for (int i = 0; i < 1100; ++i) all_cancelled &= pool.submit(size_of, std::string(200, 'x')).cancel();
+    CHECK(all_cancelled);
+    auto limited = pool.submit({.cpu_limit = 60s}, size_of, std::string(20'000, 'y'));
+    ::kill(server, SIGCONT);
+    const bool done = co_await until([&] { return limited.done(); });
+    REQUIRE(done);
+    const std::size_t size = limited.result();
+    CHECK(size == 20'000);
+    CHECK(pool.stats().workers_died == 0);
+  });
 }
 
 TEST_CASE("no limit of a task reaches another") {
