@@ -191,8 +191,9 @@ void PoolCore::bury(PoolWorker& worker, const WorkerExit* exit) {
     // It broke the protocol and is gone: what it has not given is lost with it.
   }
   // What says that it has not been begun, and comes to be next in one dying worker after the other, counts as begun.
+  // (Without `exit` there was no worker: none could be forked.)
   const InFlight* const next = worker.current();
-  const bool suspect = next && worker.stop_reason == StopReason::none && !next->piece->belongs_to_worker() &&
+  const bool suspect = exit && next && worker.stop_reason == StopReason::none && !next->piece->belongs_to_worker() &&
                        !worker.executing() && ++next->piece->lost_starts >= most_lost_starts;
   take_back_all(worker, suspect || worker.broke_protocol);
   end_executing_item(worker, exit);

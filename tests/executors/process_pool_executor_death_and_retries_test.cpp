@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -270,6 +271,31 @@ TEST_CASE("the pool recovers when the process that forks its workers is killed")
       REQUIRE(done);
       CHECK(death_of(stuck).has_value());
     }
+  });
+}
+
+TEST_CASE("a task does not fail because no worker can be forked for it while another one is busy") {
+  Shared shared;
+  cofork::run([&]() -> Task<> {
+    ProcessPoolExecutor pool(2);
+    const pid_t server = co_await pool.submit([] { return ::getppid(); });
+    co_await workers_of(pool, 1);
+    auto busy = pool.submit(wait_at_gate, 0, 1);
+    const bool started = co_await until([&] { return shared[0] == 1; });
+    REQUIRE(started);
+    rlimit limit = {};
+    REQUIRE(::prlimit(server, RLIMIT_NOFILE, nullptr, &limit) == 0);
+    limit.rlim_cur = 10;  // too few for what it passes on to a worker
+    REQUIRE(::prlimit(server, RLIMIT_NOFILE, &limit, nullptr) == 0);
+    auto waiting = pool.submit(square, 3);
+    const bool tried = co_await until([&] { return waiting.done() || pool.stats().workers_started > 30; });
+    REQUIRE(tried);
+    CHECK_FALSE(waiting.done());
+    shared[1] = 1;
+    const bool done = co_await until([&] { return waiting.done(); });
+    REQUIRE(done);
+    CHECK(waiting.result() == 9);
+    co_await busy;
   });
 }
 
