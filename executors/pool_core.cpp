@@ -177,8 +177,10 @@ PoolWorker* PoolCore::choose_worker(const FunctionStatistics& expectation) {
     if (worker.idle()) return &worker;
     if (!best || worker.expected < best->expected) best = &worker;
   }
-  if (can_start_worker())
+  if (can_start_worker()) {
     if (PoolWorker* started = start_worker()) return started;
+    if (broken_) return nullptr;  // with that everything has left the queue
+  }
   return best;
 }
 
