@@ -192,7 +192,8 @@ bool PoolCore::prepare_to_sleep() {
   bool nothing_arrived = ended_.empty();
   bool nap = false;
   for (PoolWorker& worker : workers_) {
-    if (worker.in_flight.empty()) continue;
+    // Of one that broke the protocol nothing is waited for but its end.
+    if (worker.in_flight.empty() || worker.broke_protocol) continue;
     const std::uint64_t read = worker.sender.results_read();
     const std::uint64_t at = ring_at(worker);
     if (at > read + 1) nap = true;

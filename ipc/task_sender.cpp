@@ -200,10 +200,10 @@ void TaskSender::arguments_taken(std::uint64_t sequence) noexcept {
   f.message_size = 0;
 }
 
-std::uint64_t TaskSender::passed() const {
+std::uint64_t TaskSender::passed() {
   const std::uint64_t passed = worker().frames_passed.load(std::memory_order_acquire);
   if (passed < first_frame_ || passed > next_frame_) Reader::fail("a worker passed frames that it was never sent");
-  return passed;
+  return passed_ = passed;
 }
 
 void TaskSender::release_frame() noexcept {
@@ -356,7 +356,7 @@ bool TaskSender::sleep_until_result(std::uint64_t results) {
   parent().sleep.store(++sleeps_, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return worker().result_bytes.load(std::memory_order_seq_cst) == result_bytes_read_ &&
-         worker().frames_passed.load(std::memory_order_seq_cst) <= first_frame_;
+         worker().frames_passed.load(std::memory_order_seq_cst) <= std::max(first_frame_, passed_);
 }
 
 void TaskSender::awake() noexcept { parent().sleep.store(0, std::memory_order_relaxed); }

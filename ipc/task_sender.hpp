@@ -73,7 +73,7 @@ class TaskSender {
   void arguments_taken(std::uint64_t frame) noexcept;
   /// How many frames the worker has done with, those included whose last result was read before. Throws `DecodeError`
   /// if that cannot be.
-  std::uint64_t passed() const;
+  std::uint64_t passed();
   /// Frees the memory of the oldest frame, which the worker has passed.
   void release_frame() noexcept;
 
@@ -117,7 +117,7 @@ class TaskSender {
   // Sleeping.
 
   /// The worker hears of all that was read. From now on it rings when it has published so many results in all, or has
-  /// nothing left to do. False if there are results, or passed frames, now.
+  /// nothing left to do. False if there are results, or frames that were passed since the latest `passed`, now.
   bool sleep_until_result(std::uint64_t results);
   void awake() noexcept;
 
@@ -165,6 +165,7 @@ class TaskSender {
   detail::SlidingVector<Frame> frames_;
   std::uint64_t first_frame_ = 0;  // the sequence number of frames_[0]
   std::uint64_t next_frame_ = 0;
+  std::uint64_t passed_ = 0;  // as the worker said last
   std::uint64_t ring_head_ = 0, ring_tail_ = 0;
   unsigned frames_with_descriptors_ = 0;
 

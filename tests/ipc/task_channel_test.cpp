@@ -271,6 +271,23 @@ TEST_CASE("a worker that fills its ring waits until the parent has read", "[thre
   CHECK(channel.sender.passed() == 1);
 }
 
+TEST_CASE("the parent sleeps until the result of a frame that the worker has passed is there") {
+  Channel channel;
+  channel.send("a");
+  const TaskReceiver::Frame frame = channel.receive();
+  REQUIRE(channel.receiver.claim(frame, 1) == 0u);
+  channel.receiver.pass(frame);
+  CHECK_FALSE(channel.sender.sleep_until_result(1));
+  channel.sender.awake();
+  CHECK(channel.sender.passed() == 1);
+  CHECK(channel.sender.sleep_until_result(1));
+  channel.sender.awake();
+  channel.answer(frame, 0, "b");
+  CHECK_FALSE(channel.sender.sleep_until_result(1));
+  channel.sender.awake();
+  CHECK(channel.result() == "b");
+}
+
 TEST_CASE("a worker that is told to leave does what it has first") {
   Channel channel;
   channel.send("one");
