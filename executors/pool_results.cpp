@@ -13,6 +13,9 @@ namespace {
 constexpr std::chrono::milliseconds nap_time{1};
 // After so many naps without a result what waits for a worker is taken back, even if nobody else has time for it now.
 constexpr unsigned most_quiet_naps = 20;
+// One that leaves after what it has, and has begun none of it, would leave with nothing done, and so would the next one
+// if all are slow. But it may stand still for ever.
+constexpr unsigned most_quiet_naps_before_leaving = 2000;
 // Memory that large messages left stays warm for the next one, this long.
 constexpr std::chrono::seconds keep_warm{1};
 // Calls shorter than this, in nanoseconds, are expected back before sleeping would be worth its cost.
@@ -228,12 +231,9 @@ void PoolCore::end_nap() {
     if (worker.condemned || !worker.has_more()) continue;
     // As long as its initializer runs, another worker would have to wait for its own.
     if (!worker.proven) continue;
-    // One that leaves after what it has would leave without having done any of it, and so would the next one.
-    if (worker.retiring && !worker.executing()) {
-      another = true;
-      continue;
-    }
-    if (worker.quiet_naps >= most_quiet_naps || (worker.quiet_naps > 0 && helper && worker.executing()))
+    const bool executing = worker.executing();
+    const unsigned most = worker.retiring && !executing ? most_quiet_naps_before_leaving : most_quiet_naps;
+    if (worker.quiet_naps >= most || (worker.quiet_naps > 0 && helper && executing))
       take_back_all(worker);
     else
       another = true;

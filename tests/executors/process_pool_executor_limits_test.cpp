@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "executors/pool_harness.hpp"
+#include "support/stop.hpp"
 
 using namespace pool_test;
 using cofork::Future;
@@ -84,6 +85,17 @@ TEST_CASE("chunks that are moved keep to max_tasks_per_child") {
     CHECK(most(tasks) <= 10);
   });
   for (std::size_t i = 0; i < 100; ++i) CHECK(shared[i] == 1);
+}
+
+TEST_CASE("what a worker was sent as its last tasks goes to another one if it stands still") {
+  cofork::run([&]() -> Task<> {
+    ProcessPoolExecutor pool({.max_workers = 1, .max_tasks_per_child = 4, .prestart = true});
+    const std::vector<pid_t> workers = co_await workers_of(pool, 1);
+    support::stop(workers[0]);
+    const std::vector<int> squares =
+        co_await pool.map({.chunksize = 4, .timeout = 45s}, square, std::views::iota(0, 4));
+    CHECK(squares == std::vector<int>{0, 1, 4, 9});
+  });
 }
 
 TEST_CASE("an initializer is no task of its worker") {
