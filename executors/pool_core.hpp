@@ -157,7 +157,7 @@ class PoolCore final : public RefCounted, private Poller, private LoopResource, 
   void deadline_passed(PoolWorker& worker);
   void bury(PoolWorker& worker, const WorkerExit* exit);
   void end_executing_item(PoolWorker& worker, const WorkerExit* exit);
-  void worker_proven(PoolWorker& worker) noexcept;
+  void worker_proven(PoolWorker& worker);
   void start_failed(std::exception_ptr error);
   std::exception_ptr broken() const;
   TaskUsage usage_of(const PoolWorker& worker, std::int64_t submitted_at, const ipc::ItemUsage& usage) const;

@@ -140,8 +140,9 @@ void PoolCore::server_lost() {
   complete_ended();
 }
 
-void PoolCore::worker_proven(PoolWorker& worker) noexcept {
+void PoolCore::worker_proven(PoolWorker& worker) {
   worker.proven = true;
+  if (worker.has_more()) start_nap();  // which did not go on for it before
   if (broken_) return;
   failed_starts_ = 0;
   first_failure_ = nullptr;
