@@ -163,7 +163,7 @@ bool PoolCore::can_start_worker() const noexcept {
 bool PoolCore::has_room(PoolWorker& worker, const FunctionStatistics& expectation) const noexcept {
   if (worker.condemned || worker.retiring || worker.stop_reason != StopReason::none) return false;
   if (!worker.sender.has_room()) return false;
-  if (worker.idle()) return true;
+  if (worker.at_hand()) return true;
   if (worker.quiet_naps > 0) return false;
   if (!expectation.known() || expectation.nanoseconds > sent_ahead_below) return false;
   return worker.in_flight.size() < 2 ? worker.expected < sent_ahead_below
@@ -218,7 +218,7 @@ void PoolCore::schedule() {
 
 void PoolCore::rebalance() {
   for (PoolWorker& idle : workers_) {
-    if (!idle.idle() || idle.condemned || idle.retiring) continue;
+    if (!idle.at_hand()) continue;
     PoolWorker* victim = nullptr;
     for (PoolWorker& worker : workers_)
       if (!worker.condemned && !worker.dedicated && worker.expected >= worth_moving &&

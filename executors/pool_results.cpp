@@ -224,9 +224,8 @@ void PoolCore::end_nap() {
     if (worker.condemned || worker.results_at_nap == PoolWorker::no_nap) continue;
     if (worker.results_at_nap == worker.sender.results_read()) ++worker.quiet_naps;
   }
-  const bool helper = can_start_worker() || std::any_of(workers_.begin(), workers_.end(), [](const PoolWorker& worker) {
-                        return worker.idle() && !worker.condemned && !worker.retiring;
-                      });
+  const bool helper = can_start_worker() || std::any_of(workers_.begin(), workers_.end(),
+                                                        [](const PoolWorker& worker) { return worker.at_hand(); });
   for (PoolWorker& worker : workers_) {
     if (worker.condemned || !worker.has_more()) continue;
     // As long as its initializer runs, another worker would have to wait for its own.

@@ -43,6 +43,9 @@ class PoolWorker {
     while (finished < in_flight.size() && in_flight[finished].results >= in_flight[finished].limit) ++finished;
     return finished < in_flight.size() ? const_cast<InFlight*>(&in_flight[finished]) : nullptr;
   }
+  /// Whether it would begin at once what it is sent. One from which all was taken back because it stood still has not
+  /// passed that yet.
+  bool at_hand() const noexcept { return idle() && !condemned && !retiring && (quiet_naps == 0 || in_flight.empty()); }
   /// The worker has passed the first frame.
   void pop_frame() noexcept {
     sender.release_frame();
