@@ -163,6 +163,11 @@ class ForkServer::State {
     return worker != workers_.end() && worker->second.pidfd.valid() && has_ended(worker->second.pidfd.get(), 0);
   }
 
+  bool has_news() const {
+    pollfd control = {server_.control.get(), POLLIN, 0};
+    return !lost_ && ::poll(&control, 1, 0) > 0;
+  }
+
   pid_t pid() const { return server_.pid; }
 
  private:
@@ -359,6 +364,7 @@ void ForkServer::start(std::uint64_t id, std::span<const int> descriptors, bool 
 }
 void ForkServer::signal(std::uint64_t id, int signo) { state_->signal(id, signo); }
 bool ForkServer::worker_has_ended(std::uint64_t id) const { return state_->worker_has_ended(id); }
+bool ForkServer::has_news() const { return state_->has_news(); }
 pid_t ForkServer::pid() const { return state_->pid(); }
 
 }  // namespace cofork::detail

@@ -75,6 +75,8 @@ class ForkServer {
 
   /// Whether the worker is dead already, although `worker_exited` is still to come.
   bool worker_has_ended(std::uint64_t id) const;
+  /// Whether events are to come in the loop's next turn.
+  bool has_news() const;
 
   /// The template's.
   pid_t pid() const;

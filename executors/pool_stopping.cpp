@@ -149,6 +149,8 @@ void PoolCore::deadline_passed(PoolWorker& worker) {
     const std::int64_t now = Clock::now().time_since_epoch().count();
     if (timeout.count() == 0 || !worker.executing() || now - worker.begun_at(now) < timeout.count())
       watch_deadline(worker);
+    else if (worker.pid == 0 && server_ && server_->has_news())
+      watch_deadline(worker);  // this loop is late to hear of its start, and perhaps of its end
     else if (!server_ || !server_->worker_has_ended(worker.id))  // of what it died of, this loop is only late to hear
       stop(*frame->piece, StopReason::timeout);
   }

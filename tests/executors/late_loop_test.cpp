@@ -42,6 +42,20 @@ TEST_CASE("a worker that died within the timeout is WorkerDied although the loop
   });
 }
 
+TEST_CASE("a worker that died within the timeout is WorkerDied although the loop is late to hear of its start, too") {
+  Shared shared;
+  cofork::run([&]() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    auto doomed = pool.submit({.timeout = timeout}, die_at_once, 0);
+    // Reaped, and so its start was reported.
+    REQUIRE(support::eventually([&] { return shared[0] != 0 && ::kill(shared[0], 0) != 0; }));
+    be_late(0);
+    const bool done = co_await until([&] { return doomed.done(); });
+    REQUIRE(done);
+    CHECK_THROWS_AS(doomed.result(), WorkerDied);
+  });
+}
+
 TEST_CASE("a forked task that died within the timeout is WorkerDied although the loop is late to hear of it") {
   Shared shared;
   cofork::run([]() -> Task<> {
