@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cofork/executors/after_fork.hpp>
 #include <cofork/executors/captured_stderr.hpp>
@@ -78,7 +79,9 @@ class Items {
       std::memcpy(&header, frame_.message.data() + begin, sizeof header);
       begin += sizeof header;
       end = begin + header.size;
-      descriptors = descriptors.subspan(descriptors_used_, header.descriptors);
+      // Of those that were sent the last are missing if this process had no numbers for them.
+      descriptors = descriptors.subspan(std::min(descriptors_used_, descriptors.size()));
+      descriptors = descriptors.first(std::min<std::size_t>(header.descriptors, descriptors.size()));
       descriptors_used_ += header.descriptors;
     }
     offset_ = end;

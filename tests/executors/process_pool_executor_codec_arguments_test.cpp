@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cofork/ipc/descriptor.hpp>
@@ -238,6 +239,32 @@ TEST_CASE("each item of a chunk gets its own descriptors, also when it is moved 
       }
     });
   }
+}
+
+TEST_CASE("items of a chunk whose descriptors find no room in the worker fail, the others do not") {
+  cofork::run([]() -> Task<> {
+    ProcessPoolExecutor pool(1);
+    co_await pool.submit([] {
+      const Descriptor first = Descriptor::duplicate(0), second = Descriptor::duplicate(0);
+      rlimit limit = {};
+      ::getrlimit(RLIMIT_NOFILE, &limit);
+      limit.rlim_cur = static_cast<rlim_t>(second.get()) + 1;
+      ::setrlimit(RLIMIT_NOFILE, &limit);
+    });
+    const auto read = [](Descriptor descriptor) { return read_all(std::move(descriptor)); };
+    auto files = std::views::iota(0, 6) | std::views::transform([](int i) { return file_with(std::to_string(i)); });
+    auto stream = pool.map({.chunksize = 6}, read, files);
+    for (int i = 0; i < 6; ++i) {
+      std::string outcome;
+      try {
+        const std::optional<std::string> text = co_await stream.next();
+        outcome = text.value_or("end");
+      } catch (const cofork::DecodeError&) {
+        outcome = "missing";
+      }
+      CHECK(outcome == (i < 2 ? std::to_string(i) : "missing"));
+    }
+  });
 }
 
 TEST_CASE("more tasks with descriptors than a socket holds wait for their turn") {
