@@ -2,9 +2,12 @@
 #include <atomic>
 #include <cofork/executors/thread_pool_executor.hpp>
 #include <cofork/runtime/spawn.hpp>
+#include <cofork/runtime/wait_for.hpp>
 #include <memory>
 #include <optional>
 #include <ranges>
+#include <semaphore>
+#include <thread>
 
 #include "executors/pool_harness.hpp"
 
@@ -152,6 +155,34 @@ TEST_CASE("the error of a stream from a thread comes after its values", "[thread
       times += more;
     }
     CHECK(times == 3);
+  });
+}
+
+TEST_CASE("a stream from a thread goes on when a value came after somebody had given up waiting", "[threads]") {
+  cofork::run([]() -> Task<> {
+    ThreadPoolExecutor pool(1);
+    std::counting_semaphore<2> wanted(0);
+    std::atomic<bool> sent = false;
+    const auto values = [&]() -> Stream<int> {
+      wanted.acquire();
+      co_yield 1;
+      sent = true;
+      wanted.acquire();
+      co_yield 2;
+    };
+    auto stream = pool.submit(values);
+    CHECK_THROWS_AS(co_await cofork::wait_for(stream.next(), 1ms), cofork::TimeoutError);
+    wanted.release();
+    while (!sent) std::this_thread::yield();
+    const auto first = co_await stream.next();
+    CHECK(first == 1);
+    auto second = cofork::spawn(stream.next());
+    co_await cofork::sleep(1ms);  // until what the first value left behind was heard
+    wanted.release();
+    const auto value = co_await std::move(second);
+    CHECK(value == 2);
+    const auto end = co_await stream.next();
+    CHECK_FALSE(end.has_value());
   });
 }
 
