@@ -240,3 +240,28 @@ TEST_CASE("a stream from a thread ends with its pool or at its timeout", "[threa
     CHECK_THROWS_AS(co_await stream.next(), cofork::CancelledError);
   });
 }
+
+TEST_CASE("nothing comes after the timeout of a stream from a thread, whatever the thread still does", "[threads]") {
+  cofork::run([]() -> Task<> {
+    ThreadPoolExecutor pool(1);
+    std::binary_semaphore late(0);
+    std::atomic<bool> went_on = false;
+    struct AtEnd {
+      explicit AtEnd(std::atomic<bool>& to_set) : flag(to_set) {}
+      AtEnd(const AtEnd&) = delete;
+      ~AtEnd() { flag = true; }
+      std::atomic<bool>& flag;
+    };
+    const auto values = [&]() -> Stream<int> {
+      const AtEnd at_end(went_on);
+      late.acquire();
+      co_yield 1;
+    };
+    auto stream = pool.submit({.timeout = 1ms}, values);
+    CHECK_THROWS_AS(co_await stream.next(), cofork::TimeoutError);
+    late.release();
+    while (!went_on) std::this_thread::yield();
+    const auto end = co_await stream.next();
+    CHECK_FALSE(end.has_value());
+  });
+}
