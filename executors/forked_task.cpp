@@ -99,6 +99,7 @@ MessageSocket::Received ForkedTask::receive_one() noexcept {
         if (!is_stream()) set_outcome(Outcome::value);
         return received;
       case ForkedMessage::end:
+        if (!is_stream()) ipc::Reader::fail("of the end of a stream");
         reader.finish();
         set_outcome(Outcome::value);
         return received;

@@ -143,7 +143,7 @@ void ThreadPoolCore::work_on_queue() {
     const bool is_short = Clock::now() - begin < spin_below;
     lock.lock();
     calls_are_short_ = is_short;
-    work.executing_.store(false, std::memory_order_relaxed);
+    work.executing_.store(false, std::memory_order_release);
     static_cast<Link<ThreadWork>&>(work).unlink();
     executed_.push_back(work);
     --busy_;

@@ -35,7 +35,10 @@ void ThreadStreamBase::finish(std::exception_ptr error) noexcept {
 
 void ThreadStreamBase::wake_consumer() {
   if (!std::exchange(consumer_waits_, false)) return;
-  consumer_loop_.post([self = shared_from_this()] { self->consumer_.wake(); });
+  // Who waits by then may be another one: it would take the lack of a value for the end.
+  consumer_loop_.post([self = shared_from_this()] {
+    if (self->ready()) self->consumer_.wake();
+  });
 }
 
 void ThreadStreamBase::wake_producer() {

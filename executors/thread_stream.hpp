@@ -95,8 +95,10 @@ class ThreadStream final : public ThreadStreamBase {
         return value;
       }
     }
-    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
-    return std::nullopt;
+    if (!error_) return std::nullopt;
+    const std::exception_ptr error = std::exchange(error_, nullptr);
+    close();  // a producer whose time is over may not have ended yet
+    std::rethrow_exception(error);
   }
 
   void close() noexcept {

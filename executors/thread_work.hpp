@@ -37,7 +37,8 @@ class ThreadWork : public Link<ThreadWork>, public Link<BegunCall> {
   /// What to call it in messages.
   virtual std::string name() const = 0;
 
-  bool executing() const noexcept { return executing_.load(std::memory_order_relaxed); }
+  /// False also after its end; then what it did is seen.
+  bool executing() const noexcept { return executing_.load(std::memory_order_acquire); }
 
  protected:
   ThreadWork(IntrusivePtr<ThreadPoolCore> core, int priority, std::chrono::nanoseconds timeout);

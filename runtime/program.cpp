@@ -43,9 +43,12 @@ void Program::send_signal(int number) {
     throw_errno("send a signal to process", std::to_string(started_.pid).c_str());
 }
 
-// As long as it is not reaped its number is its own, and so is the group's.
+// As long as nobody has reaped it its number is its own, and so is the group's.
 void Program::kill_group() noexcept {
-  if (!exitcode_) ::kill(-started_.pid, SIGKILL);
+  siginfo_t ended = {};
+  const bool is_ours = !exitcode_ && ::waitid(P_PIDFD, static_cast<id_t>(started_.pidfd.get()), &ended,
+                                              WEXITED | WNOHANG | WNOWAIT) == 0;
+  if (is_ours) ::kill(-started_.pid, SIGKILL);
 }
 
 void Program::end() noexcept {

@@ -7,7 +7,9 @@
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/stream.hpp>
 #include <coroutine>
+#include <functional>
 #include <optional>
+#include <utility>
 
 namespace cofork::detail {
 
@@ -19,15 +21,18 @@ class ReadableConsumer final : private LoopResource {
   ReadableConsumer& operator=(const ReadableConsumer&) = delete;
   ~ReadableConsumer() = default;
 
-  /// For `StreamSource::wait`. Throws `std::system_error` besides what `StreamConsumer::wait` throws.
-  void wait(int descriptor, Waiter& waiter, std::coroutine_handle<> coroutine, Context* context) {
+  /// For `StreamSource::wait`. Throws `std::system_error` besides what `StreamConsumer::wait` throws. `has_news`, if
+  /// there is one, throws nothing; that of the first who waits counts. Where it says no, it leaves nothing to read.
+  void wait(int descriptor, Waiter& waiter, std::coroutine_handle<> coroutine, Context* context,
+            std::function<bool()> has_news = nullptr) {
     Loop& loop = Loop::current();
     if (&loop != loop_) belong_to(loop);
     consumer_.wait(waiter, coroutine, context);
     if (watch_) return;
-    watch_.emplace(loop.uv(), descriptor, [this, descriptor] {
+    watch_.emplace(loop.uv(), descriptor, [this, descriptor, has_news = std::move(has_news)] {
       pollfd readable = {descriptor, POLLIN, 0};
       if (::poll(&readable, 1, 0) == 0) return;  // a spurious event
+      if (has_news && !has_news()) return;
       watch_.reset();
       consumer_.wake();
     });

@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -41,6 +42,11 @@ struct SignalWatch::Table {
 
   std::mutex mutex;  // guards the rest
   std::array<Signal, NSIG> signals;
+
+  Table() {
+    // So that a forked child does not find it locked by a thread that it does not have.
+    ::pthread_atfork([] { table().mutex.lock(); }, [] { table().mutex.unlock(); }, [] { table().mutex.unlock(); });
+  }
 
   void forget_parent() noexcept {
     if (owner.exchange(::getpid()) == ::getpid()) return;

@@ -26,7 +26,8 @@ class SignalSource final : public detail::StreamSource<int> {
     return !watch_ || arrived_ != 0;
   }
   bool wait(detail::Waiter& waiter, std::coroutine_handle<> coroutine, detail::Context* context) override {
-    consumer_.wait(watch_->descriptor(), waiter, coroutine, context);
+    // The bell may ring late: for what was taken before.
+    consumer_.wait(watch_->descriptor(), waiter, coroutine, context, [this] { return ready(); });
     return true;
   }
   std::optional<int> take() override {

@@ -261,6 +261,17 @@ TEST_CASE("ForkExecutor: a child that sends garbage costs its own task") {
       INFO(what);
       CHECK(contains(what, " message: "));
     }
+    auto end_of_a_stream = [] {
+      struct {
+        cofork::detail::MessageHeader header{.size = 1};
+        cofork::detail::ForkedMessage kind = cofork::detail::ForkedMessage::end;
+      } message;
+      for (int fd = 3; fd < 64; ++fd)
+        ::send(fd, &message, sizeof message.header + sizeof message.kind, MSG_NOSIGNAL | MSG_DONTWAIT);
+      return std::string("not this");
+    };
+    const std::string what = co_await thrown_by<cofork::DecodeError>(executor.submit(end_of_a_stream));
+    CHECK(contains(what, "malformed message: "));
     const int value = co_await executor.submit(&square, 3);
     CHECK(value == 9);
   });

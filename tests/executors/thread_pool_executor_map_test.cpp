@@ -2,9 +2,12 @@
 #include <atomic>
 #include <cofork/executors/thread_pool_executor.hpp>
 #include <cofork/runtime/spawn.hpp>
+#include <cofork/runtime/wait_for.hpp>
 #include <memory>
 #include <optional>
 #include <ranges>
+#include <semaphore>
+#include <thread>
 
 #include "executors/pool_harness.hpp"
 
@@ -155,6 +158,34 @@ TEST_CASE("the error of a stream from a thread comes after its values", "[thread
   });
 }
 
+TEST_CASE("a stream from a thread goes on when a value came after somebody had given up waiting", "[threads]") {
+  cofork::run([]() -> Task<> {
+    ThreadPoolExecutor pool(1);
+    std::counting_semaphore<2> wanted(0);
+    std::atomic<bool> sent = false;
+    const auto values = [&]() -> Stream<int> {
+      wanted.acquire();
+      co_yield 1;
+      sent = true;
+      wanted.acquire();
+      co_yield 2;
+    };
+    auto stream = pool.submit(values);
+    CHECK_THROWS_AS(co_await cofork::wait_for(stream.next(), 1ms), cofork::TimeoutError);
+    wanted.release();
+    while (!sent) std::this_thread::yield();
+    const auto first = co_await stream.next();
+    CHECK(first == 1);
+    auto second = cofork::spawn(stream.next());
+    co_await cofork::sleep(1ms);  // until what the first value left behind was heard
+    wanted.release();
+    const auto value = co_await std::move(second);
+    CHECK(value == 2);
+    const auto end = co_await stream.next();
+    CHECK_FALSE(end.has_value());
+  });
+}
+
 TEST_CASE("a stream from a thread that is dropped ends its coroutine", "[threads]") {
   cofork::run([]() -> Task<> {
     ThreadPoolExecutor pool(1);
@@ -207,5 +238,30 @@ TEST_CASE("a stream from a thread ends with its pool or at its timeout", "[threa
     CHECK(*value == 1);
     pool.reset();
     CHECK_THROWS_AS(co_await stream.next(), cofork::CancelledError);
+  });
+}
+
+TEST_CASE("nothing comes after the timeout of a stream from a thread, whatever the thread still does", "[threads]") {
+  cofork::run([]() -> Task<> {
+    ThreadPoolExecutor pool(1);
+    std::binary_semaphore late(0);
+    std::atomic<bool> went_on = false;
+    struct AtEnd {
+      explicit AtEnd(std::atomic<bool>& to_set) : flag(to_set) {}
+      AtEnd(const AtEnd&) = delete;
+      ~AtEnd() { flag = true; }
+      std::atomic<bool>& flag;
+    };
+    const auto values = [&]() -> Stream<int> {
+      const AtEnd at_end(went_on);
+      late.acquire();
+      co_yield 1;
+    };
+    auto stream = pool.submit({.timeout = 1ms}, values);
+    CHECK_THROWS_AS(co_await stream.next(), cofork::TimeoutError);
+    late.release();
+    while (!went_on) std::this_thread::yield();
+    const auto end = co_await stream.next();
+    CHECK_FALSE(end.has_value());
   });
 }

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <cofork/runtime/wait_for.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <thread>
@@ -45,6 +47,23 @@ TEST_CASE("signals arrive, also those from before the first next") {
     CHECK(third == SIGUSR1);
   });
   CHECK(handler_of(SIGHUP) == SIG_DFL);
+}
+
+TEST_CASE("a handler that rings only after its signal was taken does not end the stream") {
+  run([]() -> Task<> {
+    const int bell = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    ::close(bell);  // for the next descriptor that is opened
+    Stream<int> arrived = signals({SIGUSR1});
+    auto next = spawn(arrived.next());
+    co_await sleep(1ms);
+    const std::uint64_t late = 1;
+    CHECK(::write(bell, &late, sizeof late) == sizeof late);
+    co_await sleep(1ms);
+    CHECK_FALSE(next.done());
+    ::raise(SIGUSR1);
+    const auto taken = co_await std::move(next);
+    CHECK(taken == SIGUSR1);
+  });
 }
 
 TEST_CASE("a signal that waits to be taken is merged with the next of its number") {
