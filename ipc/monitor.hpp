@@ -63,7 +63,7 @@ class Monitor : public HandleState {
   }
   /// The same where the last thing before it was an atomic read-modify-write in sequential consistency.
   void changed_atomically() noexcept {
-    const std::uint64_t asleep = header_->asleep.load(std::memory_order_relaxed);
+    const std::uint64_t asleep = header_->asleep.load(std::memory_order_seq_cst);
     if (asleep != header_->rung.load(std::memory_order_relaxed)) [[unlikely]]
       ring(asleep);
   }
@@ -74,7 +74,7 @@ class Monitor : public HandleState {
   int bell() const noexcept { return bell_.get(); }
   /// One more descriptor for sleepers to watch, whose hang-up is a change; -1 for none.
   virtual int hang_up_descriptor() const noexcept { return -1; }
-  std::uint64_t members_version() const noexcept { return header_->members_version.load(std::memory_order_acquire); }
+  std::uint64_t members_version() const noexcept { return header_->members_version.load(std::memory_order_seq_cst); }
   /// Unique in this process.
   std::uint64_t id() const noexcept { return id_; }
   /// Takes its descriptors out of the epoll set when the state ends: other processes keep the bell open.

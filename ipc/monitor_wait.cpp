@@ -71,8 +71,7 @@ class MonitorHub final : public LoopResource {
   struct Entry {
     List<Waiter> waiters;
     std::vector<Monitor::Watched> watched;
-    std::uint64_t members_version = 0;
-    bool somebody_died = false;
+    std::uint64_t members_version = 0;  // 0: look who there is
   };
   static constexpr std::uint64_t death = std::uint64_t{1} << 63;
 
@@ -113,7 +112,8 @@ void MonitorHub::announce(Monitor& monitor) {
       if (const int hang_up = monitor.hang_up_descriptor(); hang_up >= 0) watch(*epoll_, hang_up, monitor.id());
       monitor.watched_by(epoll_);
     }
-    if (std::exchange(entry.somebody_died, false)) monitor.remove_dead_members();
+    // In this order: who becomes a member after the look rings the bell.
+    monitor.announce_sleep();
     if (const std::uint64_t version = monitor.members_version(); entry.members_version != version) {
       watch_new(*epoll_, entry.watched, monitor.watch_members(), monitor.id() | death);
       entry.members_version = version;
@@ -122,7 +122,6 @@ void MonitorHub::announce(Monitor& monitor) {
     if (entry.waiters.empty()) entries_.erase(found);
     throw;
   }
-  monitor.announce_sleep();
 }
 
 void MonitorHub::look() {
@@ -132,8 +131,8 @@ void MonitorHub::look() {
     const std::uint64_t id = events[static_cast<std::size_t>(i)].data.u64;
     const auto found = entries_.find(id & ~death);
     if (found == entries_.end()) continue;
-    if (id & death) found->second.somebody_died = true;
-    // They look again, and take out the dead then.
+    // They look again, and take out the dead then, unless somebody has taken over a place, whom they watch.
+    if (id & death) found->second.members_version = 0;
     while (!found->second.waiters.empty()) found->second.waiters.front().resume_later();
   }
 }
@@ -190,11 +189,12 @@ void BlockingSleep::announce() {
     watch(epoll_, monitor_.bell(), 0);
     if (const int hang_up = monitor_.hang_up_descriptor(); hang_up >= 0) watch(epoll_, hang_up, 0);
   }
+  // In this order: who becomes a member after the look rings the bell.
+  monitor_.announce_sleep();
   if (const std::uint64_t version = monitor_.members_version(); members_version_ != version) {
     watch_new(epoll_, watched_, monitor_.watch_members(), 1);
     members_version_ = version;
   }
-  monitor_.announce_sleep();
 }
 
 bool BlockingSleep::sleep() {
@@ -209,7 +209,7 @@ bool BlockingSleep::sleep() {
   if (n < 0 && errno != EINTR) throw_errno("epoll_wait");
   if (std::any_of(events.begin(), events.begin() + std::max(n, 0),
                   [](const epoll_event& e) { return e.data.u64 == 1; }))
-    monitor_.remove_dead_members();
+    members_version_ = 0;  // `announce` takes out the dead, unless somebody has taken over a place, whom it watches
   return true;
 }
 
