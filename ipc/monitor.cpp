@@ -77,9 +77,17 @@ void Monitor::close_in_child() noexcept {
 }
 
 void Monitor::leave_sleepers() noexcept {
-  for (const auto& watcher : watched_by_)
-    if (const std::shared_ptr<ipc::Descriptor> epoll = watcher.lock())
-      ::epoll_ctl(epoll->get(), EPOLL_CTL_DEL, bell(), nullptr);
+  for (const auto& watched_by : watched_by_) {
+    const std::shared_ptr<MonitorWatcher> watcher = watched_by.lock();
+    if (!watcher) continue;
+    ::epoll_ctl(watcher->epoll.get(), EPOLL_CTL_DEL, bell(), nullptr);
+    try {
+      const std::lock_guard guard(watcher->mutex);
+      watcher->ended.push_back(id_);
+    } catch (const std::bad_alloc&) {
+      // It is forgotten when the loop ends.
+    }
+  }
 }
 
 void Monitor::leave() noexcept {
@@ -95,10 +103,10 @@ void Monitor::leave() noexcept {
   }
 }
 
-void Monitor::watched_by(std::shared_ptr<ipc::Descriptor> epoll) {
+void Monitor::watched_by(std::shared_ptr<MonitorWatcher> watcher) {
   const std::lock_guard guard(mutex_);
   std::erase_if(watched_by_, [](const auto& other) { return other.expired(); });
-  watched_by_.push_back(std::move(epoll));
+  watched_by_.push_back(std::move(watcher));
 }
 
 void Monitor::encode(ipc::Writer& writer) const {

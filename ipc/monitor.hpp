@@ -36,6 +36,13 @@ struct MonitorHeader {
   alignas(64) Member members[max_members];
 };
 
+/// An epoll set in which a loop watches monitors.
+struct MonitorWatcher {
+  ipc::Descriptor epoll;
+  std::mutex mutex;                  ///< of what follows
+  std::vector<std::uint64_t> ended;  ///< the ids of monitors whose states have ended: the loop forgets them
+};
+
 /// A piece of shared memory with a bell, which everybody hears who sleeps, and a list of the processes that change it.
 /// A sleeper watches each of them through a pidfd: when one dies, wherever that was, the others wake up, take out of
 /// the memory what it held, and look again. So whoever changes the memory need not survive to ring the bell.
@@ -77,8 +84,8 @@ class Monitor : public HandleState {
   std::uint64_t members_version() const noexcept { return header_->members_version.load(std::memory_order_seq_cst); }
   /// Unique in this process.
   std::uint64_t id() const noexcept { return id_; }
-  /// Takes its descriptors out of the epoll set when the state ends: other processes keep the bell open.
-  void watched_by(std::shared_ptr<ipc::Descriptor> epoll);
+  /// Leaves the watcher when the state ends: other processes keep the bell open.
+  void watched_by(std::shared_ptr<MonitorWatcher> watcher);
   /// A pidfd of each member but this one; those that have ended already are taken out first.
   struct Watched {
     ProcessIdentity identity;
@@ -140,7 +147,7 @@ class Monitor : public HandleState {
   std::atomic<unsigned> generation_;
   std::mutex mutex_;  // of what follows, and of joining
   std::vector<Watched> watched_;
-  std::vector<std::weak_ptr<ipc::Descriptor>> watched_by_;
+  std::vector<std::weak_ptr<MonitorWatcher>> watched_by_;
   const std::uint64_t id_;
 };
 

@@ -11,6 +11,7 @@
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/sleep.hpp>
 #include <memory>
+#include <mutex>
 #include <system_error>
 #include <unordered_map>
 
@@ -63,7 +64,6 @@ class MonitorHub final : public LoopResource {
 
   void announce(Monitor& monitor);
   void wait(Monitor& monitor, Waiter& waiter) { entries_.at(monitor.id()).waiters.push_back(waiter); }
-  void forget(std::uint64_t id) { entries_.erase(id); }
 
   void loop_closing() noexcept override;
 
@@ -77,8 +77,9 @@ class MonitorHub final : public LoopResource {
 
   MonitorHub();
   void look();
+  void forget_ended();
 
-  std::shared_ptr<ipc::Descriptor> epoll_;
+  std::shared_ptr<MonitorWatcher> watcher_ = std::make_shared<MonitorWatcher>();
   std::unordered_map<std::uint64_t, Entry> entries_;
   unsigned generation_ = fork_generation();
   DescriptorWatch watch_;
@@ -92,9 +93,9 @@ MonitorHub& MonitorHub::current() {
   return *hub;
 }
 
-MonitorHub::MonitorHub()
-    : epoll_(std::make_shared<ipc::Descriptor>(make_epoll())),
-      watch_(Loop::current().uv(), epoll_->get(), [this] { look(); }) {
+MonitorHub::MonitorHub() {
+  watcher_->epoll = make_epoll();
+  watch_ = DescriptorWatch(Loop::current().uv(), watcher_->epoll.get(), [this] { look(); });
   Loop::current().resources().push_back(*this);
 }
 
@@ -103,19 +104,30 @@ void MonitorHub::loop_closing() noexcept {
   delete this;
 }
 
+void MonitorHub::forget_ended() {
+  std::vector<std::uint64_t> ended;
+  {
+    const std::lock_guard guard(watcher_->mutex);
+    ended.swap(watcher_->ended);
+  }
+  for (const std::uint64_t id : ended) entries_.erase(id);
+}
+
 void MonitorHub::announce(Monitor& monitor) {
+  forget_ended();
   const auto [found, is_new] = entries_.try_emplace(monitor.id());
   Entry& entry = found->second;
   try {
     if (is_new) {
-      watch(*epoll_, monitor.bell(), monitor.id());
-      if (const int hang_up = monitor.hang_up_descriptor(); hang_up >= 0) watch(*epoll_, hang_up, monitor.id());
-      monitor.watched_by(epoll_);
+      const ipc::Descriptor& epoll = watcher_->epoll;
+      watch(epoll, monitor.bell(), monitor.id());
+      if (const int hang_up = monitor.hang_up_descriptor(); hang_up >= 0) watch(epoll, hang_up, monitor.id());
+      monitor.watched_by(watcher_);
     }
     // In this order: who becomes a member after the look rings the bell.
     monitor.announce_sleep();
     if (const std::uint64_t version = monitor.members_version(); entry.members_version != version) {
-      watch_new(*epoll_, entry.watched, monitor.watch_members(), monitor.id() | death);
+      watch_new(watcher_->epoll, entry.watched, monitor.watch_members(), monitor.id() | death);
       entry.members_version = version;
     }
   } catch (...) {
@@ -126,7 +138,7 @@ void MonitorHub::announce(Monitor& monitor) {
 
 void MonitorHub::look() {
   std::array<epoll_event, 64> events;
-  const int n = ::epoll_wait(epoll_->get(), events.data(), static_cast<int>(events.size()), 0);
+  const int n = ::epoll_wait(watcher_->epoll.get(), events.data(), static_cast<int>(events.size()), 0);
   for (int i = 0; i < n; ++i) {
     const std::uint64_t id = events[static_cast<std::size_t>(i)].data.u64;
     const auto found = entries_.find(id & ~death);

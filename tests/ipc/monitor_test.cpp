@@ -7,7 +7,9 @@
 #include <cofork/runtime/run.hpp>
 #include <cofork/runtime/sleep.hpp>
 #include <cofork/runtime/spawn.hpp>
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -229,6 +231,35 @@ TEST_CASE("the death of a member that had come to the place of a dead one wakes 
   CHECK(sleep.sleep());
   sleep.announce();
   CHECK(counter->shared().gone == 5);
+}
+
+TEST_CASE("a monitor that has ended leaves no descriptors to the loop that has waited for it") {
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  run([&]() -> Task<> {
+    std::ptrdiff_t before = 0;
+    for (int i = 0; i < 5; ++i) {
+      CounterPtr counter(new Counter);
+      const pid_t child = fork_child([&] {
+        counter->join();
+        counter->add(1);
+        ::pause();
+      });
+      // The first time it waits for the child, the second time it watches it.
+      bool seen = co_await wait_until(
+          counter, [&] { return counter->shared().value == 1; }, std::nullopt);
+      CHECK(seen);
+      seen = co_await wait_until(
+          counter, [] { return false; }, deadline_of(1ms));
+      CHECK_FALSE(seen);
+      counter = CounterPtr();
+      ::kill(child, SIGKILL);
+      reap(child);
+      if (i == 1) before = descriptors();
+    }
+    CHECK(descriptors() == before);
+  });
 }
 
 TEST_CASE("a monitor's lock is taken from an owner that was killed") {
