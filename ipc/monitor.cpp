@@ -157,6 +157,9 @@ std::uint32_t Monitor::take_place() {
         take_lock();
       } catch (const std::system_error&) {
         header_->members[place].identity.store(other);
+        // Who has seen this process there looks again.
+        header_->members_version.fetch_add(1, std::memory_order_seq_cst);
+        changed_atomically();
         throw;
       }
       clear(place);
@@ -268,12 +271,11 @@ void Monitor::list_descriptors(std::vector<int>& to) const {
 }
 
 void Monitor::forget_parent() noexcept {
-  // Another thread of the parent may have held it.
+  // Another thread of the parent may have held it, in the middle of changing what it guards: that is left as it is. The
+  // pidfds are the parent's, and so are their numbers here.
   new (&mutex_) std::mutex;
-  // The pidfds are the parent's, and so are their numbers here.
-  for (Watched& watched : watched_) static_cast<void>(watched.pidfd->release());
-  watched_.clear();
-  watched_by_.clear();
+  new (&watched_) std::vector<Watched>;
+  new (&watched_by_) std::vector<std::weak_ptr<MonitorWatcher>>;
   place_ = no_place;
   generation_ = fork_generation();
 }
