@@ -82,6 +82,7 @@ class Context : public Link<Context> {
   /// For the root of a loop that is used again: all that was below it has ended.
   void renew() noexcept {
     cancelled_ = false;
+    number_ = 0;
     stop_source_.reset();
   }
 
