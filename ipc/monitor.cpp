@@ -232,36 +232,40 @@ std::vector<Monitor::Watched> Monitor::watch_members() {
 
 void Monitor::remove_dead_members() {
   join();
-  std::vector<std::pair<std::uint32_t, ProcessIdentity>> dead;
-  {
-    const std::lock_guard guard(mutex_);
-    std::vector<Watched> watched;
-    const std::uint32_t used = places_used();
-    for (std::uint32_t place = 0; place < used; ++place) {
-      const ProcessIdentity identity = header_->members[place].identity.load();
-      if (identity == 0 || identity == own_identity()) continue;
-      const auto known = std::find_if(watched_.begin(), watched_.end(),
-                                      [&](const Watched& other) { return other.identity == identity; });
-      const std::shared_ptr<ipc::Descriptor> pidfd =
-          known != watched_.end() ? known->pidfd : std::make_shared<ipc::Descriptor>(open_process(identity));
-      if (has_ended(*pidfd)) {
-        dead.emplace_back(place, identity);
-      } else {
-        watched.push_back({identity, pidfd});
+  // Somebody may take over a place meanwhile, who is to be watched then.
+  for (Places dead = look_for_dead(); !dead.empty(); dead = look_for_dead()) {
+    for (const auto& [place, identity] : dead) {
+      lock();
+      if (ProcessIdentity still = identity; header_->members[place].identity.load() == still) {
+        clear(place);
+        header_->members[place].identity.compare_exchange_strong(still, 0);  // unless it was taken over
       }
+      unlock();
     }
-    watched_ = std::move(watched);
+    changed_atomically();
   }
-  if (dead.empty()) return;
-  for (const auto& [place, identity] : dead) {
-    lock();
-    if (ProcessIdentity still = identity; header_->members[place].identity.load() == still) {
-      clear(place);
-      header_->members[place].identity.compare_exchange_strong(still, 0);  // unless somebody has taken over the place
+}
+
+Monitor::Places Monitor::look_for_dead() {
+  const std::lock_guard guard(mutex_);
+  Places dead;
+  std::vector<Watched> watched;
+  const std::uint32_t used = places_used();
+  for (std::uint32_t place = 0; place < used; ++place) {
+    const ProcessIdentity identity = header_->members[place].identity.load();
+    if (identity == 0 || identity == own_identity()) continue;
+    const auto known = std::find_if(watched_.begin(), watched_.end(),
+                                    [&](const Watched& other) { return other.identity == identity; });
+    const std::shared_ptr<ipc::Descriptor> pidfd =
+        known != watched_.end() ? known->pidfd : std::make_shared<ipc::Descriptor>(open_process(identity));
+    if (has_ended(*pidfd)) {
+      dead.emplace_back(place, identity);
+    } else {
+      watched.push_back({identity, pidfd});
     }
-    unlock();
   }
-  changed_atomically();
+  watched_ = std::move(watched);
+  return dead;
 }
 
 void Monitor::list_descriptors(std::vector<int>& to) const {

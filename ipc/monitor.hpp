@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace cofork::detail {
@@ -134,6 +135,9 @@ class Monitor : public HandleState {
   std::uint32_t take_place();
   void become_member(std::uint32_t place) noexcept;
   void take_lock();
+  using Places = std::vector<std::pair<std::uint32_t, ProcessIdentity>>;
+  /// Watches the living, and gives the dead.
+  Places look_for_dead();
   bool take_lock_from_dead(std::uint64_t holder);
   void clear(std::uint32_t place) noexcept;
   void forget_parent() noexcept;
