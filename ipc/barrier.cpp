@@ -160,11 +160,13 @@ void BarrierState::Party::give_up() {
   {
     const MonitorLock lock(*barrier_);
     if (stage_ == Stage::inside) depart();
-    if (stage_ == Stage::through || stage_ == Stage::broken) return;
-    barrier_->set_phase({barrier_->phase().round, Mode::broken});
-    if (stage_ == Stage::inside) barrier_->leave_round(round_);
-    stage_ = Stage::broken;
+    if (stage_ != Stage::through && stage_ != Stage::broken) {
+      barrier_->set_phase({barrier_->phase().round, Mode::broken});
+      if (stage_ == Stage::inside) barrier_->leave_round(round_);
+      stage_ = Stage::broken;
+    }
   }
+  // Also when it went through in the end: others may wait for the last one to leave.
   barrier_->changed();
 }
 

@@ -14,7 +14,7 @@ LockState::LockState(ipc::Reader& reader, const char* what)
 std::optional<GuardedState::Taken> LockState::try_take(const Context*) {
   const auto taken = word().try_take(join());
   if (taken) {
-    thread_.store(this_thread_address());
+    thread_.store(this_thread_number());
     ticket_of_thread_.store(taken->ticket);
   }
   return taken;
@@ -40,7 +40,7 @@ bool LockState::locked() {
 
 bool LockState::held_by_this_thread() noexcept {
   const std::uint64_t ticket = word().load();
-  return ticket == ticket_of_thread_.load() && thread_.load() == this_thread_address() &&
+  return ticket == ticket_of_thread_.load() && thread_.load() == this_thread_number() &&
          LockWord::is_held_by(ticket, join());
 }
 

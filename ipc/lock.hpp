@@ -35,7 +35,7 @@ class LockState : public GuardedState {
 
  private:
   LockWord& word() const noexcept { return state<Memory>().lock; }
-  std::atomic<const void*> thread_{nullptr};
+  std::atomic<std::uint64_t> thread_{0};
   std::atomic<std::uint64_t> ticket_of_thread_{0};
 };
 

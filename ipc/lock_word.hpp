@@ -56,10 +56,11 @@ class LockWord {
   std::atomic<std::uint64_t> word_;
 };
 
-/// An address that no other thread has.
-inline const void* this_thread_address() noexcept {
-  static thread_local char address;
-  return &address;
+/// A number that no other thread of the process ever has, unlike addresses and the system's own ids; never 0.
+inline std::uint64_t this_thread_number() noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  static thread_local const std::uint64_t number = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return number;
 }
 
 }  // namespace cofork::detail

@@ -33,6 +33,15 @@ ipc::MemoryFile open(const std::string& path, int flags) {
   return ipc::MemoryFile(std::move(descriptor));
 }
 
+/// Whether the name may still be that of this memory: somebody may have unlinked it, and given it to another.
+bool may_name(const std::string& path, int memory) noexcept {
+  const ipc::Descriptor named(::shm_open(path.c_str(), O_RDONLY | O_CLOEXEC, 0));
+  if (!named.valid()) return errno != ENOENT;
+  struct stat there = {}, here = {};
+  return ::fstat(named.get(), &there) < 0 || ::fstat(memory, &here) < 0 ||
+         (there.st_dev == here.st_dev && there.st_ino == here.st_ino);
+}
+
 bool is_regular_file(int descriptor) {
   struct stat status = {};
   return ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
@@ -80,7 +89,8 @@ MemoryState::MemoryState(ipc::Reader& reader) : HandleState(handle_name) {
 }
 
 MemoryState::~MemoryState() {
-  if (is_creator_ && generation_ == fork_generation()) ::shm_unlink(path_of(file_name_).c_str());
+  if (!is_creator_ || generation_ != fork_generation()) return;
+  if (const std::string path = path_of(file_name_); may_name(path, file_.descriptor())) ::shm_unlink(path.c_str());
 }
 
 void MemoryState::map(std::size_t size) {

@@ -77,9 +77,17 @@ void Monitor::close_in_child() noexcept {
 }
 
 void Monitor::leave_sleepers() noexcept {
-  for (const auto& watcher : watched_by_)
-    if (const std::shared_ptr<ipc::Descriptor> epoll = watcher.lock())
-      ::epoll_ctl(epoll->get(), EPOLL_CTL_DEL, bell(), nullptr);
+  for (const auto& watched_by : watched_by_) {
+    const std::shared_ptr<MonitorWatcher> watcher = watched_by.lock();
+    if (!watcher) continue;
+    ::epoll_ctl(watcher->epoll.get(), EPOLL_CTL_DEL, bell(), nullptr);
+    try {
+      const std::lock_guard guard(watcher->mutex);
+      watcher->ended.push_back(id_);
+    } catch (const std::bad_alloc&) {
+      // It is forgotten when the loop ends.
+    }
+  }
 }
 
 void Monitor::leave() noexcept {
@@ -95,10 +103,10 @@ void Monitor::leave() noexcept {
   }
 }
 
-void Monitor::watched_by(std::shared_ptr<ipc::Descriptor> epoll) {
+void Monitor::watched_by(std::shared_ptr<MonitorWatcher> watcher) {
   const std::lock_guard guard(mutex_);
   std::erase_if(watched_by_, [](const auto& other) { return other.expired(); });
-  watched_by_.push_back(std::move(epoll));
+  watched_by_.push_back(std::move(watcher));
 }
 
 void Monitor::encode(ipc::Writer& writer) const {
@@ -149,6 +157,9 @@ std::uint32_t Monitor::take_place() {
         take_lock();
       } catch (const std::system_error&) {
         header_->members[place].identity.store(other);
+        // Who has seen this process there looks again.
+        header_->members_version.fetch_add(1, std::memory_order_seq_cst);
+        changed_atomically();
         throw;
       }
       clear(place);
@@ -221,36 +232,40 @@ std::vector<Monitor::Watched> Monitor::watch_members() {
 
 void Monitor::remove_dead_members() {
   join();
-  std::vector<std::pair<std::uint32_t, ProcessIdentity>> dead;
-  {
-    const std::lock_guard guard(mutex_);
-    std::vector<Watched> watched;
-    const std::uint32_t used = places_used();
-    for (std::uint32_t place = 0; place < used; ++place) {
-      const ProcessIdentity identity = header_->members[place].identity.load();
-      if (identity == 0 || identity == own_identity()) continue;
-      const auto known = std::find_if(watched_.begin(), watched_.end(),
-                                      [&](const Watched& other) { return other.identity == identity; });
-      const std::shared_ptr<ipc::Descriptor> pidfd =
-          known != watched_.end() ? known->pidfd : std::make_shared<ipc::Descriptor>(open_process(identity));
-      if (has_ended(*pidfd)) {
-        dead.emplace_back(place, identity);
-      } else {
-        watched.push_back({identity, pidfd});
+  // Somebody may take over a place meanwhile, who is to be watched then.
+  for (Places dead = look_for_dead(); !dead.empty(); dead = look_for_dead()) {
+    for (const auto& [place, identity] : dead) {
+      lock();
+      if (ProcessIdentity still = identity; header_->members[place].identity.load() == still) {
+        clear(place);
+        header_->members[place].identity.compare_exchange_strong(still, 0);  // unless it was taken over
       }
+      unlock();
     }
-    watched_ = std::move(watched);
+    changed_atomically();
   }
-  if (dead.empty()) return;
-  for (const auto& [place, identity] : dead) {
-    lock();
-    if (ProcessIdentity still = identity; header_->members[place].identity.load() == still) {
-      clear(place);
-      header_->members[place].identity.compare_exchange_strong(still, 0);  // unless somebody has taken over the place
+}
+
+Monitor::Places Monitor::look_for_dead() {
+  const std::lock_guard guard(mutex_);
+  Places dead;
+  std::vector<Watched> watched;
+  const std::uint32_t used = places_used();
+  for (std::uint32_t place = 0; place < used; ++place) {
+    const ProcessIdentity identity = header_->members[place].identity.load();
+    if (identity == 0 || identity == own_identity()) continue;
+    const auto known = std::find_if(watched_.begin(), watched_.end(),
+                                    [&](const Watched& other) { return other.identity == identity; });
+    const std::shared_ptr<ipc::Descriptor> pidfd =
+        known != watched_.end() ? known->pidfd : std::make_shared<ipc::Descriptor>(open_process(identity));
+    if (has_ended(*pidfd)) {
+      dead.emplace_back(place, identity);
+    } else {
+      watched.push_back({identity, pidfd});
     }
-    unlock();
   }
-  changed_atomically();
+  watched_ = std::move(watched);
+  return dead;
 }
 
 void Monitor::list_descriptors(std::vector<int>& to) const {
@@ -260,12 +275,11 @@ void Monitor::list_descriptors(std::vector<int>& to) const {
 }
 
 void Monitor::forget_parent() noexcept {
-  // Another thread of the parent may have held it.
+  // Another thread of the parent may have held it, in the middle of changing what it guards: that is left as it is. The
+  // pidfds are the parent's, and so are their numbers here.
   new (&mutex_) std::mutex;
-  // The pidfds are the parent's, and so are their numbers here.
-  for (Watched& watched : watched_) static_cast<void>(watched.pidfd->release());
-  watched_.clear();
-  watched_by_.clear();
+  new (&watched_) std::vector<Watched>;
+  new (&watched_by_) std::vector<std::weak_ptr<MonitorWatcher>>;
   place_ = no_place;
   generation_ = fork_generation();
 }

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace cofork::detail {
@@ -34,6 +35,13 @@ struct MonitorHeader {
   std::atomic<std::uint64_t> members_version;     ///< counts the members that there have ever been
   std::atomic<std::uint32_t> places_used;         ///< no member has a place from here on
   alignas(64) Member members[max_members];
+};
+
+/// An epoll set in which a loop watches monitors.
+struct MonitorWatcher {
+  ipc::Descriptor epoll;
+  std::mutex mutex;                  ///< of what follows
+  std::vector<std::uint64_t> ended;  ///< the ids of monitors whose states have ended: the loop forgets them
 };
 
 /// A piece of shared memory with a bell, which everybody hears who sleeps, and a list of the processes that change it.
@@ -63,7 +71,7 @@ class Monitor : public HandleState {
   }
   /// The same where the last thing before it was an atomic read-modify-write in sequential consistency.
   void changed_atomically() noexcept {
-    const std::uint64_t asleep = header_->asleep.load(std::memory_order_relaxed);
+    const std::uint64_t asleep = header_->asleep.load(std::memory_order_seq_cst);
     if (asleep != header_->rung.load(std::memory_order_relaxed)) [[unlikely]]
       ring(asleep);
   }
@@ -74,11 +82,11 @@ class Monitor : public HandleState {
   int bell() const noexcept { return bell_.get(); }
   /// One more descriptor for sleepers to watch, whose hang-up is a change; -1 for none.
   virtual int hang_up_descriptor() const noexcept { return -1; }
-  std::uint64_t members_version() const noexcept { return header_->members_version.load(std::memory_order_acquire); }
+  std::uint64_t members_version() const noexcept { return header_->members_version.load(std::memory_order_seq_cst); }
   /// Unique in this process.
   std::uint64_t id() const noexcept { return id_; }
-  /// Takes its descriptors out of the epoll set when the state ends: other processes keep the bell open.
-  void watched_by(std::shared_ptr<ipc::Descriptor> epoll);
+  /// Leaves the watcher when the state ends: other processes keep the bell open.
+  void watched_by(std::shared_ptr<MonitorWatcher> watcher);
   /// A pidfd of each member but this one; those that have ended already are taken out first.
   struct Watched {
     ProcessIdentity identity;
@@ -127,6 +135,9 @@ class Monitor : public HandleState {
   std::uint32_t take_place();
   void become_member(std::uint32_t place) noexcept;
   void take_lock();
+  using Places = std::vector<std::pair<std::uint32_t, ProcessIdentity>>;
+  /// Watches the living, and gives the dead.
+  Places look_for_dead();
   bool take_lock_from_dead(std::uint64_t holder);
   void clear(std::uint32_t place) noexcept;
   void forget_parent() noexcept;
@@ -140,7 +151,7 @@ class Monitor : public HandleState {
   std::atomic<unsigned> generation_;
   std::mutex mutex_;  // of what follows, and of joining
   std::vector<Watched> watched_;
-  std::vector<std::weak_ptr<ipc::Descriptor>> watched_by_;
+  std::vector<std::weak_ptr<MonitorWatcher>> watched_by_;
   const std::uint64_t id_;
 };
 

@@ -11,6 +11,7 @@
 #include <cofork/runtime/loop.hpp>
 #include <cofork/runtime/sleep.hpp>
 #include <memory>
+#include <mutex>
 #include <system_error>
 #include <unordered_map>
 
@@ -63,7 +64,6 @@ class MonitorHub final : public LoopResource {
 
   void announce(Monitor& monitor);
   void wait(Monitor& monitor, Waiter& waiter) { entries_.at(monitor.id()).waiters.push_back(waiter); }
-  void forget(std::uint64_t id) { entries_.erase(id); }
 
   void loop_closing() noexcept override;
 
@@ -71,15 +71,15 @@ class MonitorHub final : public LoopResource {
   struct Entry {
     List<Waiter> waiters;
     std::vector<Monitor::Watched> watched;
-    std::uint64_t members_version = 0;
-    bool somebody_died = false;
+    std::uint64_t members_version = 0;  // 0: look who there is
   };
   static constexpr std::uint64_t death = std::uint64_t{1} << 63;
 
   MonitorHub();
   void look();
+  void forget_ended();
 
-  std::shared_ptr<ipc::Descriptor> epoll_;
+  std::shared_ptr<MonitorWatcher> watcher_ = std::make_shared<MonitorWatcher>();
   std::unordered_map<std::uint64_t, Entry> entries_;
   unsigned generation_ = fork_generation();
   DescriptorWatch watch_;
@@ -93,9 +93,9 @@ MonitorHub& MonitorHub::current() {
   return *hub;
 }
 
-MonitorHub::MonitorHub()
-    : epoll_(std::make_shared<ipc::Descriptor>(make_epoll())),
-      watch_(Loop::current().uv(), epoll_->get(), [this] { look(); }) {
+MonitorHub::MonitorHub() {
+  watcher_->epoll = make_epoll();
+  watch_ = DescriptorWatch(Loop::current().uv(), watcher_->epoll.get(), [this] { look(); });
   Loop::current().resources().push_back(*this);
 }
 
@@ -104,36 +104,47 @@ void MonitorHub::loop_closing() noexcept {
   delete this;
 }
 
+void MonitorHub::forget_ended() {
+  std::vector<std::uint64_t> ended;
+  {
+    const std::lock_guard guard(watcher_->mutex);
+    ended.swap(watcher_->ended);
+  }
+  for (const std::uint64_t id : ended) entries_.erase(id);
+}
+
 void MonitorHub::announce(Monitor& monitor) {
+  forget_ended();
   const auto [found, is_new] = entries_.try_emplace(monitor.id());
   Entry& entry = found->second;
   try {
     if (is_new) {
-      watch(*epoll_, monitor.bell(), monitor.id());
-      if (const int hang_up = monitor.hang_up_descriptor(); hang_up >= 0) watch(*epoll_, hang_up, monitor.id());
-      monitor.watched_by(epoll_);
+      const ipc::Descriptor& epoll = watcher_->epoll;
+      watch(epoll, monitor.bell(), monitor.id());
+      if (const int hang_up = monitor.hang_up_descriptor(); hang_up >= 0) watch(epoll, hang_up, monitor.id());
+      monitor.watched_by(watcher_);
     }
-    if (std::exchange(entry.somebody_died, false)) monitor.remove_dead_members();
+    // In this order: who becomes a member after the look rings the bell.
+    monitor.announce_sleep();
     if (const std::uint64_t version = monitor.members_version(); entry.members_version != version) {
-      watch_new(*epoll_, entry.watched, monitor.watch_members(), monitor.id() | death);
+      watch_new(watcher_->epoll, entry.watched, monitor.watch_members(), monitor.id() | death);
       entry.members_version = version;
     }
   } catch (...) {
     if (entry.waiters.empty()) entries_.erase(found);
     throw;
   }
-  monitor.announce_sleep();
 }
 
 void MonitorHub::look() {
   std::array<epoll_event, 64> events;
-  const int n = ::epoll_wait(epoll_->get(), events.data(), static_cast<int>(events.size()), 0);
+  const int n = ::epoll_wait(watcher_->epoll.get(), events.data(), static_cast<int>(events.size()), 0);
   for (int i = 0; i < n; ++i) {
     const std::uint64_t id = events[static_cast<std::size_t>(i)].data.u64;
     const auto found = entries_.find(id & ~death);
     if (found == entries_.end()) continue;
-    if (id & death) found->second.somebody_died = true;
-    // They look again, and take out the dead then.
+    // They look again, and take out the dead then, unless somebody has taken over a place, whom they watch.
+    if (id & death) found->second.members_version = 0;
     while (!found->second.waiters.empty()) found->second.waiters.front().resume_later();
   }
 }
@@ -190,11 +201,12 @@ void BlockingSleep::announce() {
     watch(epoll_, monitor_.bell(), 0);
     if (const int hang_up = monitor_.hang_up_descriptor(); hang_up >= 0) watch(epoll_, hang_up, 0);
   }
+  // In this order: who becomes a member after the look rings the bell.
+  monitor_.announce_sleep();
   if (const std::uint64_t version = monitor_.members_version(); members_version_ != version) {
     watch_new(epoll_, watched_, monitor_.watch_members(), 1);
     members_version_ = version;
   }
-  monitor_.announce_sleep();
 }
 
 bool BlockingSleep::sleep() {
@@ -209,7 +221,7 @@ bool BlockingSleep::sleep() {
   if (n < 0 && errno != EINTR) throw_errno("epoll_wait");
   if (std::any_of(events.begin(), events.begin() + std::max(n, 0),
                   [](const epoll_event& e) { return e.data.u64 == 1; }))
-    monitor_.remove_dead_members();
+    members_version_ = 0;  // `announce` takes out the dead, unless somebody has taken over a place, whom it watches
   return true;
 }
 

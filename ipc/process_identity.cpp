@@ -28,6 +28,7 @@ ProcessIdentity identity_of(pid_t pid) {
   }
   std::array<char, 1024> text;
   const ssize_t n = ::read(file.get(), text.data(), text.size() - 1);
+  if (n < 0 && errno != ESRCH) throw std::system_error(errno, std::generic_category(), path.data());
   if (n <= 0) return 0;
   text[static_cast<std::size_t>(n)] = '\0';
   // Field 22, counted from 3 behind the name, which may contain anything.

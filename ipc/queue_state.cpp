@@ -13,7 +13,6 @@ namespace cofork::detail {
 
 namespace {
 constexpr std::uint32_t queue_kind = 10;
-constexpr std::uint32_t not_joined = UINT32_MAX;
 
 constexpr std::uint64_t bit_of(unsigned region) { return std::uint64_t{1} << region; }
 
@@ -22,10 +21,7 @@ std::uint64_t get(const std::atomic<std::uint64_t>& word) { return word.load(std
 }  // namespace
 
 QueueState::QueueState(std::size_t maxsize, bool joinable, bool with_descriptors)
-    : Monitor("queue", queue_kind, sizeof(QueueMemory)),
-      joinable_(joinable),
-      lifeline_(Lifeline::create()),
-      generation_(fork_generation()) {
+    : Monitor("queue", queue_kind, sizeof(QueueMemory)), joinable_(joinable), lifeline_(Lifeline::create()) {
   if (with_descriptors) std::tie(sender_, receiver_) = PacketSocket::create_pair();
   memory().maxsize = maxsize;
   memory().joinable = joinable;
@@ -38,8 +34,7 @@ QueueState::QueueState(std::size_t maxsize, bool joinable, bool with_descriptors
 QueueState::QueueState(ipc::Reader& reader, bool joinable)
     : Monitor("queue", queue_kind, sizeof(QueueMemory), reader),
       joinable_(memory().joinable != 0),
-      log_(reader.descriptor()),
-      generation_(fork_generation()) {
+      log_(reader.descriptor()) {
   ipc::Descriptor read_end = reader.descriptor();
   lifeline_ = Lifeline(std::move(read_end), reader.descriptor());
   if (reader.value<bool>()) {
@@ -51,10 +46,7 @@ QueueState::QueueState(ipc::Reader& reader, bool joinable)
 
 QueueState::~QueueState() {
   if (sender_) MessageFiles::drop_all_of(files_);
-  if (!joinable_ || place() == not_joined || generation_ != fork_generation()) return;
-  lock();
-  member_gone(place());
-  unlock();
+  leave();
 }
 
 void QueueState::close_in_child() noexcept {
@@ -96,13 +88,13 @@ bool QueueState::producers_are_gone() const {
 
 void QueueState::process_waits() noexcept {
   if (writing_ || !(given_away_ || reading_)) return;
-  const std::lock_guard guard(lifeline_mutex_);
-  if (!writing_) lifeline_.let_go();
+  const std::unique_lock guard(lifeline_mutex_, std::try_to_lock);
+  // Who has the lock gives the queue away, or uses it.
+  if (guard.owns_lock() && !writing_) lifeline_.let_go();
 }
 
 void QueueState::list_descriptors(std::vector<int>& to) const {
   Monitor::list_descriptors(to);
-  const std::lock_guard guard(lifeline_mutex_);
   if (!lifeline_.valid()) return;
   to.push_back(log_.descriptor());
   lifeline_.list_descriptors(to);
@@ -110,24 +102,26 @@ void QueueState::list_descriptors(std::vector<int>& to) const {
 }
 
 void QueueState::before_fork() {
-  const std::lock_guard guard(lifeline_mutex_);
-  if (!lifeline_.valid()) return;
-  lifeline_.before_fork();
-  memory().had_producers = 1;
-  given_away_ = true;
+  // Held until the fork is over: no other thread closes what the child is to have.
+  std::unique_lock guard(lifeline_mutex_);
+  if (lifeline_.valid()) {
+    lifeline_.before_fork();
+    memory().had_producers = 1;
+    given_away_ = true;
+  }
+  guard.release();
 }
 
 void QueueState::after_fork_in_parent() noexcept {
-  const std::lock_guard guard(lifeline_mutex_);
   lifeline_.after_fork_in_parent();
+  lifeline_mutex_.unlock();
 }
 
 void QueueState::after_fork_in_child(bool given) noexcept {
   Monitor::after_fork_in_child(given);
   // Another thread of the parent may have held it.
-  new (&lifeline_mutex_) std::mutex;
+  new (&lifeline_mutex_) std::recursive_mutex;
   writing_ = reading_ = given_away_ = false;
-  generation_ = fork_generation();
   lifeline_.after_fork_in_child(given);
   if (given) return;
   log_.forget_file();

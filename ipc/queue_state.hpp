@@ -169,7 +169,7 @@ class QueueState final : public Monitor {
 
   const bool joinable_;
   QueueLog log_;
-  mutable std::mutex lifeline_mutex_;
+  mutable std::recursive_mutex lifeline_mutex_;  // whoever forks holds it, and may run a user's code meanwhile
   Lifeline lifeline_;
   std::unique_ptr<PacketSocket> sender_, receiver_;
   const MessageFiles::Owner files_ = MessageFiles::new_owner();
@@ -177,7 +177,6 @@ class QueueState final : public Monitor {
   std::atomic<bool> writing_{false};
   std::atomic<bool> reading_{false};
   std::atomic<bool> given_away_{false};
-  unsigned generation_;
 };
 
 using QueuePtr = IntrusivePtr<QueueState>;

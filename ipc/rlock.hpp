@@ -20,7 +20,7 @@ class RLockState final : public GuardedState {
   explicit RLockState(ipc::Reader& reader);
   ~RLockState() override { leave(); }
 
-  std::optional<Taken> try_take(const Context* line) override;
+  std::optional<Taken> try_take(const Context* context) override;
   bool give_back(std::uint64_t ticket) noexcept override;
   void release();
 
@@ -33,8 +33,8 @@ class RLockState final : public GuardedState {
 
   // Of this process's acquisition, valid while the word is `ticket_`.
   std::atomic<std::uint64_t> ticket_{0};
-  std::atomic<const void*> thread_{nullptr};
-  std::atomic<const Context*> line_{nullptr};
+  std::atomic<std::uint64_t> thread_{0};
+  std::atomic<std::uint64_t> line_{0};  // of a coroutine; 0 if a thread acquired it
   std::atomic<std::uint32_t> depth_{0};
 };
 

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cofork/runtime/context.hpp>
 #include <cofork/runtime/loop.hpp>
 
@@ -27,6 +28,12 @@ void Context::cancel() noexcept {
   if (stop_source_) stop_source_->request_stop();
   children_.for_each([](Context& child) { child.cancel(); });
   if (suspended_ && suspended_->on_cancel_) suspended_->on_cancel_(*suspended_);
+}
+
+std::uint64_t Context::number() const noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  if (number_ == 0) number_ = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return number_;
 }
 
 std::stop_token Context::stop_token() {

@@ -3,6 +3,7 @@
 
 #include <cofork/runtime/intrusive_list.hpp>
 #include <coroutine>
+#include <cstdint>
 #include <memory>
 #include <stop_token>
 #include <type_traits>
@@ -81,11 +82,14 @@ class Context : public Link<Context> {
   /// For the root of a loop that is used again: all that was below it has ended.
   void renew() noexcept {
     cancelled_ = false;
+    number_ = 0;
     stop_source_.reset();
   }
 
   std::stop_token stop_token();
 
+  /// No other context of this process ever has it: one that is made later may have the same address. Never 0.
+  std::uint64_t number() const noexcept;
   const char* name() const noexcept { return name_; }
   void set_name(const char* name) noexcept { name_ = name; }
   const Waiter* suspended() const noexcept { return suspended_; }
@@ -99,6 +103,7 @@ class Context : public Link<Context> {
   List<Context> children_;
   std::unique_ptr<std::stop_source> stop_source_;
   bool cancelled_ = false;
+  mutable std::uint64_t number_ = 0;  // from when it is asked for
 };
 
 inline void Waiter::suspend(std::coroutine_handle<> handle, Context* context, const char* what,

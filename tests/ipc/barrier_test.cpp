@@ -1,3 +1,5 @@
+#include <poll.h>
+
 #include <algorithm>
 #include <array>
 #include <cofork/ipc/array.hpp>
@@ -167,4 +169,21 @@ TEST_CASE("a cancelled wait leaves the barrier") {
     CHECK(throws_logic_error([&] { barrier.blocking_wait(); }));
   };
   cofork::run(main);
+}
+
+TEST_CASE("a party whose time is over when the barrier has just opened wakes those who wait for the next round") {
+  using cofork::detail::BarrierState;
+  const auto barrier = cofork::detail::make_intrusive<BarrierState>(2U);
+  BarrierState::Party late(barrier), last(barrier), next(barrier);
+  CHECK_FALSE(late.attempt());
+  CHECK(last.attempt());
+  cofork::detail::BlockingSleep sleep(*barrier, cofork::detail::deadline_of(20s));
+  sleep.announce();
+  CHECK_FALSE(next.attempt());
+  late.give_up();
+  CHECK(late.index() == 0);
+  pollfd bell = {barrier->bell(), POLLIN, 0};
+  CHECK(::poll(&bell, 1, 0) == 1);
+  CHECK_FALSE(next.attempt());
+  CHECK(barrier->n_waiting() == 1);
 }

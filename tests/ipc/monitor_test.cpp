@@ -2,11 +2,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cofork/ipc/monitor_wait.hpp>
 #include <cofork/runtime/run.hpp>
 #include <cofork/runtime/sleep.hpp>
 #include <cofork/runtime/spawn.hpp>
+#include <filesystem>
+#include <functional>
+#include <iterator>
 #include <thread>
+#include <utility>
 
 #include "support/catch.hpp"
 #include "support/forked.hpp"
@@ -32,9 +37,14 @@ class Counter final : public Monitor {
     shared().value.fetch_add(n);
     changed();
   }
+  /// Called once, when a member is taken out.
+  std::function<void()> when_gone;
 
  private:
-  void member_gone(std::uint32_t place) noexcept override { shared().gone.fetch_add(member(place).word[0]); }
+  void member_gone(std::uint32_t place) noexcept override {
+    shared().gone.fetch_add(member(place).word[0]);
+    if (when_gone) std::exchange(when_gone, nullptr)();
+  }
 };
 
 using CounterPtr = IntrusivePtr<Counter>;
@@ -151,6 +161,105 @@ TEST_CASE("the death of a member wakes who sleeps, and what it held is taken bac
     }
     reap(child);
   }
+}
+
+TEST_CASE("the death of a member that came while others went to sleep wakes them") {
+  for (const bool with_loop : {false, true}) {
+    const CounterPtr counter(new Counter);
+    reap(fork_child([&] { counter->own_word() = 1; }));
+    std::array<int, 2> told, came;
+    REQUIRE((::pipe(told.data()) == 0 && ::pipe(came.data()) == 0));
+    const pid_t child = fork_child([&] {
+      char byte;
+      if (::read(told[0], &byte, 1) != 1) return;
+      counter->own_word() = 7;
+      if (::write(came[1], &byte, 1) == 1) ::pause();
+    });
+    bool both = false;
+    counter->when_gone = [&] {
+      char byte = 0;
+      both = ::write(told[1], &byte, 1) == 1 && ::read(came[0], &byte, 1) == 1;
+    };
+    // Before it sleeps, when it has looked who there is.
+    const auto attempt = [&] {
+      if (both) {
+        both = false;
+        ::kill(child, SIGKILL);
+        reap(child);
+      }
+      return counter->shared().gone == 8;
+    };
+    if (with_loop) {
+      run([&]() -> Task<> {
+        const bool seen = co_await wait_until(counter, attempt, deadline_of(20s));
+        CHECK(seen);
+      });
+    } else {
+      CHECK(blocking_wait_until(*counter, attempt, deadline_of(20s)));
+    }
+    for (const int end : {told[0], told[1], came[0], came[1]}) ::close(end);
+  }
+}
+
+TEST_CASE("the death of a member that had come to the place of a dead one wakes who sleeps") {
+  const CounterPtr counter(new Counter);
+  const pid_t first = fork_child([&] {
+    counter->own_word() = 5;
+    counter->add(1);
+    ::pause();
+  });
+  CHECK(blocking_wait_until(
+      *counter, [&] { return counter->shared().value == 1; }, std::nullopt));
+  const pid_t second = fork_child([&] {
+    counter->add(own_identity());
+    ::pause();
+  });
+  CHECK(blocking_wait_until(
+      *counter, [&] { return counter->shared().value > 1; }, std::nullopt));
+
+  BlockingSleep sleep(*counter, deadline_of(20s));
+  sleep.announce();
+  ::kill(first, SIGKILL);
+  reap(first);
+  // As it is when the second one is interrupted in the middle of taking over the place.
+  counter->member(0).identity = counter->shared().value - 1;
+  CHECK(sleep.sleep());
+  sleep.announce();
+  CHECK(counter->shared().gone == 0);
+  ::kill(second, SIGKILL);
+  reap(second);
+  CHECK(sleep.sleep());
+  sleep.announce();
+  CHECK(counter->shared().gone == 5);
+}
+
+TEST_CASE("a monitor that has ended leaves no descriptors to the loop that has waited for it") {
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  run([&]() -> Task<> {
+    std::ptrdiff_t before = 0;
+    for (int i = 0; i < 5; ++i) {
+      CounterPtr counter(new Counter);
+      const pid_t child = fork_child([&] {
+        counter->join();
+        counter->add(1);
+        ::pause();
+      });
+      // The first time it waits for the child, the second time it watches it.
+      bool seen = co_await wait_until(
+          counter, [&] { return counter->shared().value == 1; }, std::nullopt);
+      CHECK(seen);
+      seen = co_await wait_until(
+          counter, [] { return false; }, deadline_of(1ms));
+      CHECK_FALSE(seen);
+      counter = CounterPtr();
+      ::kill(child, SIGKILL);
+      reap(child);
+      if (i == 1) before = descriptors();
+    }
+    CHECK(descriptors() == before);
+  });
 }
 
 TEST_CASE("a monitor's lock is taken from an owner that was killed") {

@@ -1,5 +1,7 @@
 // Users of a queue that are killed at any instant: what the others put and get is whole.
 #include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +19,7 @@
 
 #include "executors/process_harness.hpp"
 #include "support/catch.hpp"
+#include "support/forked.hpp"
 #include "support/sanitizers.hpp"
 
 using namespace process_test;
@@ -189,4 +192,29 @@ TEST_CASE("killed users of a queue of large messages leave it whole", "[limit:12
     queue.blocking_put({1, 2}, 10s);
     CHECK(queue.blocking_get(10s) == std::vector<int>{1, 2});
   }
+}
+
+TEST_CASE(
+    "a queue ends also where its lock is held by another and no descriptor is left to look whether that is dead") {
+  const auto child = support::in_child([] {
+    using cofork::detail::QueueState;
+    auto queue = cofork::detail::make_intrusive<QueueState>(std::size_t{0}, true, false);
+    queue->join();
+    std::array<int, 2> locked;
+    support::require(::pipe(locked.data()) == 0, "pipe");
+    const pid_t holder = ::fork();
+    if (holder == 0) {
+      queue->lock();
+      if (::write(locked[1], "", 1) == 1) ::pause();
+      ::_exit(1);
+    }
+    char byte;
+    support::require(::read(locked[0], &byte, 1) == 1, "it is locked");
+    const rlimit none = {0, 0};
+    support::require(::setrlimit(RLIMIT_NOFILE, &none) == 0, "setrlimit");
+    queue = {};
+    ::kill(holder, SIGKILL);
+  });
+  INFO(child.output);
+  CHECK(child.succeeded());
 }

@@ -10,6 +10,7 @@
 #include <cofork/runtime/spawn.hpp>
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "executors/process_harness.hpp"
@@ -175,6 +176,14 @@ TEST_CASE("next ends when all producers have ended, without a spare handle close
     const auto again = co_await queue.next();
     CHECK(again == 1);
   }());
+}
+
+TEST_CASE("what a child is given of a queue stays open until it is forked, whatever other threads wait for") {
+  const Queue<int> queue;
+  const cofork::detail::GivenHandles given(cofork::detail::handles_within(&queue, sizeof queue));
+  const std::vector<int> descriptors = given.descriptors();
+  std::thread([] { cofork::detail::waiting_for_others(); }).join();
+  CHECK(given.descriptors() == descriptors);
 }
 
 TEST_CASE("next ends for children when the parent closes the queue") {

@@ -1,4 +1,5 @@
 #include <cofork/ipc/rlock.hpp>
+#include <cofork/runtime/errors.hpp>
 
 #include "ipc/sync_harness.hpp"
 
@@ -80,6 +81,26 @@ TEST_CASE("a line of coroutines acquires its recursive lock again, another one w
     co_await std::move(waiting);
   };
   cofork::run(main);
+  CHECK(free_for_others(lock));
+}
+
+TEST_CASE("a recursive lock whose guard outlives the line or the thread that acquired it is nobody else's") {
+  const RLock lock;
+  cofork::run([&]() -> Task<> {
+    const LockGuard guard = co_await cofork::wait_for(lock.acquire(), 20s);
+    // A context where the one of the line that has ended was.
+    bool late = false;
+    try {
+      const LockGuard other = co_await cofork::wait_for(lock.acquire(), 1ms);
+    } catch (const cofork::TimeoutError&) {
+      late = true;
+    }
+    CHECK(late);
+  });
+  std::optional<LockGuard> guard;
+  std::thread([&] { guard.emplace(lock.blocking_acquire()); }).join();
+  CHECK_FALSE(free_for_others(lock));
+  guard->unlock();
   CHECK(free_for_others(lock));
 }
 

@@ -70,6 +70,15 @@ TEST_CASE("the name of shared memory goes with its creator's last handle, not wi
   CHECK(error_of([&] { SharedMemory::attach(name); }) == ENOENT);
 }
 
+TEST_CASE("the name of shared memory stays if it is another's by the time of its creator's last handle") {
+  const std::string name = unique_name("d");
+  SharedMemory first = SharedMemory::create(name, 100);
+  SharedMemory::attach(name).unlink();
+  const SharedMemory second = SharedMemory::create(name, 200);
+  first.close();
+  CHECK(SharedMemory::attach(name).size() == 200);
+}
+
 TEST_CASE("closed shared memory cannot be used") {
   SharedMemory memory = SharedMemory::create(10);
   SharedMemory copy = memory;
