@@ -102,8 +102,8 @@ class Context : public Link<Context> {
   Waiter* suspended_ = nullptr;
   List<Context> children_;
   std::unique_ptr<std::stop_source> stop_source_;
-  bool cancelled_ = false;
-  mutable std::uint64_t number_ = 0;  // from when it is asked for
+  std::uint64_t cancelled_ : 1 = false;
+  mutable std::uint64_t number_ : 63 = 0;  // from when it is asked for
 };
 
 inline void Waiter::suspend(std::coroutine_handle<> handle, Context* context, const char* what,
