@@ -51,12 +51,13 @@ class HandleRegistry {
   }
   /// In a child that was given these handles of the state.
   static void count_only(HandleState& state, const FoundHandles& given) noexcept {
-    std::size_t counted = 0;
+    std::uint64_t counted = 0;
     for_each_handle(state, [&](HandleBase& handle) {
       handle.foreign_ = !given.has(handle);
       if (!handle.foreign_) ++counted;
     });
-    state.foreign_references_ = state.references_ - counted;
+    const std::uint64_t references = state.references_ % HandleState::foreign_reference;
+    state.references_ = references + (references - counted) * HandleState::foreign_reference;
   }
 
   /// Calls `visit` with every state; it must not make, copy or destroy handles.
@@ -120,7 +121,7 @@ bool refers_to(Words words, std::uintptr_t address) {
 HandleState::HandleState(const char* what) : what_(what) { registry().add(*this); }
 HandleState::~HandleState() { registry().remove(*this); }
 
-void HandleState::last_reference_gone(std::size_t left) noexcept {
+void HandleState::last_reference_gone(std::uint64_t left) noexcept {
   if (left == 0) {
     delete this;
   } else if (given() && !registry().is_used(*this)) {
@@ -180,7 +181,8 @@ void HandleBase::enter(IntrusivePtr<HandleState> state) noexcept {
 void HandleBase::reset() noexcept {
   if (!state_) return;
   registry().unlink(*this);
-  if (std::exchange(foreign_, false)) state_->foreign_references_.fetch_sub(1, std::memory_order_relaxed);
+  if (std::exchange(foreign_, false))
+    state_->references_.fetch_sub(HandleState::foreign_reference, std::memory_order_relaxed);
   state_ = IntrusivePtr<HandleState>();
 }
 
