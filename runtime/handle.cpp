@@ -31,6 +31,7 @@ class HandleRegistry {
     first_ = &state;
   }
   void remove(HandleState& state) noexcept {
+    if (!std::exchange(state.registered_, false)) return;
     const std::lock_guard lock(mutex_);
     if (state.next_) state.next_->previous_ = state.previous_;
     (state.previous_ ? state.previous_->next_ : first_) = state.next_;
@@ -123,6 +124,8 @@ HandleState::~HandleState() { registry().remove(*this); }
 
 void HandleState::last_reference_gone(std::uint64_t left) noexcept {
   if (left == 0) {
+    // First: other threads tell every state that is registered what happens, and a fork copies it as it is.
+    registry().remove(*this);
     delete this;
   } else if (given() && !registry().is_used(*this)) {
     close_in_child();

@@ -78,6 +78,7 @@ class HandleState {
   List<HandleBase> handles_;     // guarded by the registry's mutex
   HandleState* next_ = nullptr;  // in the registry
   HandleState* previous_ = nullptr;
+  bool registered_ = true;
 };
 
 /// The base of everything that users hold: a counted reference to a state. It is known by its address, so that
