@@ -61,11 +61,13 @@ class HandleRegistry {
     state.references_ = references + (references - counted) * HandleState::foreign_reference;
   }
 
-  /// Calls `visit` with every state; it must not make, copy or destroy handles.
+  /// Calls `visit` with every state; it must not make, copy or destroy handles. A state without references is still
+  /// being made, or about to end.
   template <class F>
   void for_each(F&& visit) {
     const std::lock_guard lock(mutex_);
-    for (HandleState* state = first_; state; state = state->next_) visit(*state);
+    for (HandleState* state = first_; state; state = state->next_)
+      if (state->references_.load(std::memory_order_acquire) != 0) visit(*state);
   }
   template <class F>
   static void for_each_handle(HandleState& state, F&& visit) {

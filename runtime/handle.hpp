@@ -40,7 +40,8 @@ class HandleState {
   /// The process is about to wait for other processes (`waiting_for_others`).
   virtual void process_waits() noexcept {}
 
-  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  // Who sees that there is a reference sees that the state is made.
+  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_release); }
   void drop_reference() noexcept {
     // After that another thread may drop the last one, so nothing else of this is read.
     const std::uint64_t left = references_.fetch_sub(1, std::memory_order_acq_rel) - 1;

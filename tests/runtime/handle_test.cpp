@@ -6,11 +6,13 @@
 using namespace cofork::detail;
 
 namespace {
-struct Ending final : HandleState {
-  explicit Ending(int& times_told) : HandleState("ending"), told(times_told) {}
-  ~Ending() override {
-    std::thread([] { waiting_for_others(); }).join();
-  }
+void wait_in_another_thread() {
+  std::thread([] { waiting_for_others(); }).join();
+}
+
+struct Listening final : HandleState {
+  explicit Listening(int& times_told) : HandleState("listening"), told(times_told) { wait_in_another_thread(); }
+  ~Listening() override { wait_in_another_thread(); }
   void list_descriptors(std::vector<int>&) const override {}
   void after_fork_in_child(bool) noexcept override {}
   void process_waits() noexcept override { ++told; }
@@ -19,11 +21,12 @@ struct Ending final : HandleState {
 };
 }  // namespace
 
-TEST_CASE("a handle's state that ends is told nothing any more") {
+TEST_CASE("a handle's state is told nothing while it is made, and nothing when it ends") {
   int told = 0;
   {
-    const IntrusivePtr<Ending> state(new Ending(told));
-    waiting_for_others();
+    const IntrusivePtr<Listening> state(new Listening(told));
+    CHECK(told == 0);
+    wait_in_another_thread();
     CHECK(told == 1);
   }
   CHECK(told == 1);
