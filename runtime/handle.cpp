@@ -31,6 +31,7 @@ class HandleRegistry {
     first_ = &state;
   }
   void remove(HandleState& state) noexcept {
+    if (!std::exchange(state.registered_, false)) return;
     const std::lock_guard lock(mutex_);
     if (state.next_) state.next_->previous_ = state.previous_;
     (state.previous_ ? state.previous_->next_ : first_) = state.next_;
@@ -51,19 +52,22 @@ class HandleRegistry {
   }
   /// In a child that was given these handles of the state.
   static void count_only(HandleState& state, const FoundHandles& given) noexcept {
-    std::size_t counted = 0;
+    std::uint64_t counted = 0;
     for_each_handle(state, [&](HandleBase& handle) {
       handle.foreign_ = !given.has(handle);
       if (!handle.foreign_) ++counted;
     });
-    state.foreign_references_ = state.references_ - counted;
+    const std::uint64_t references = state.references_ % HandleState::foreign_reference;
+    state.references_ = references + (references - counted) * HandleState::foreign_reference;
   }
 
-  /// Calls `visit` with every state; it must not make, copy or destroy handles.
+  /// Calls `visit` with every state; it must not make, copy or destroy handles. A state without references is still
+  /// being made, or about to end.
   template <class F>
   void for_each(F&& visit) {
     const std::lock_guard lock(mutex_);
-    for (HandleState* state = first_; state; state = state->next_) visit(*state);
+    for (HandleState* state = first_; state; state = state->next_)
+      if (state->references_.load(std::memory_order_acquire) != 0) visit(*state);
   }
   template <class F>
   static void for_each_handle(HandleState& state, F&& visit) {
@@ -120,8 +124,10 @@ bool refers_to(Words words, std::uintptr_t address) {
 HandleState::HandleState(const char* what) : what_(what) { registry().add(*this); }
 HandleState::~HandleState() { registry().remove(*this); }
 
-void HandleState::last_reference_gone(std::size_t left) noexcept {
+void HandleState::last_reference_gone(std::uint64_t left) noexcept {
   if (left == 0) {
+    // First: other threads tell every state that is registered what happens, and a fork copies it as it is.
+    registry().remove(*this);
     delete this;
   } else if (given() && !registry().is_used(*this)) {
     close_in_child();
@@ -180,7 +186,8 @@ void HandleBase::enter(IntrusivePtr<HandleState> state) noexcept {
 void HandleBase::reset() noexcept {
   if (!state_) return;
   registry().unlink(*this);
-  if (std::exchange(foreign_, false)) state_->foreign_references_.fetch_sub(1, std::memory_order_relaxed);
+  if (std::exchange(foreign_, false))
+    state_->references_.fetch_sub(HandleState::foreign_reference, std::memory_order_relaxed);
   state_ = IntrusivePtr<HandleState>();
 }
 

@@ -7,6 +7,7 @@
 #include <cofork/runtime/intrusive_ptr.hpp>
 #include <cofork/runtime/socket_file.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <vector>
 
@@ -39,10 +40,12 @@ class HandleState {
   /// The process is about to wait for other processes (`waiting_for_others`).
   virtual void process_waits() noexcept {}
 
-  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  // Who sees that there is a reference sees that the state is made.
+  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_release); }
   void drop_reference() noexcept {
-    const std::size_t left = references_.fetch_sub(1, std::memory_order_acq_rel) - 1;
-    if (left == foreign_references_.load(std::memory_order_relaxed)) last_reference_gone(left);
+    // After that another thread may drop the last one, so nothing else of this is read.
+    const std::uint64_t left = references_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+    if (left % foreign_reference == left / foreign_reference) last_reference_gone(left);
   }
 
  protected:
@@ -65,17 +68,18 @@ class HandleState {
   friend class HandleRegistry;
   friend class GivenHandles;
   [[noreturn]] void fail_not_given() const;
-  void last_reference_gone(std::size_t left) noexcept;
+  void last_reference_gone(std::uint64_t left) noexcept;
 
   const char* const what_;
   std::atomic<bool> given_{true};
-  std::atomic<std::size_t> references_{0};
-  // Those of them that are in a child's copy of its parent's memory, beside the handles that it was given: they do not
-  // keep the state open.
-  std::atomic<std::size_t> foreign_references_{0};
+  // And above them, counted in units of `foreign_reference`, those of them that are in a child's copy of its parent's
+  // memory, beside the handles that it was given: they do not keep the state open.
+  std::atomic<std::uint64_t> references_{0};
+  static constexpr std::uint64_t foreign_reference = std::uint64_t{1} << 32;
   List<HandleBase> handles_;     // guarded by the registry's mutex
   HandleState* next_ = nullptr;  // in the registry
   HandleState* previous_ = nullptr;
+  bool registered_ = true;
 };
 
 /// The base of everything that users hold: a counted reference to a state. It is known by its address, so that
