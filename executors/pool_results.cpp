@@ -77,6 +77,7 @@ void PoolCore::drain_or_condemn(PoolWorker& worker, bool& any) {
 }
 
 bool PoolCore::drain(PoolWorker& worker) {
+  if (worker.broke_protocol) return false;  // whatever else it gives until it is dead
   bool any = false;
   for (ipc::TaskSender::Result result; worker.sender.next_result(result); any = true) take_result(worker, result);
   const std::uint64_t passed = worker.sender.passed();

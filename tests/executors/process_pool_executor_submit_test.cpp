@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "executors/pool_harness.hpp"
+#include "support/stop.hpp"
 
 using namespace pool_test;
 using cofork::Future;
@@ -145,6 +146,39 @@ TEST_CASE("a known fast function that is slow for once keeps nobody waiting behi
     shared[0] = 1;
     co_await slow;
     CHECK(shared[1] == 71);
+  });
+}
+
+TEST_CASE("also a worker that was long in starting keeps nobody waiting behind a task that is slow for once") {
+  Shared shared;
+  cofork::run([&]() -> Task<> {
+    ProcessPoolExecutor pool(2);
+    const auto fast = [](int counter, int gate) { return gate == 0 ? counter : wait_at_gate(counter, gate); };
+    const auto slower = [](int counter, int gate) {
+      pause_for(1ms);
+      return gate == 0 ? counter : wait_at_gate(counter, gate);
+    };
+    for (int i = 0; i < 10; ++i) {
+      co_await pool.submit(slower, 0, 0);
+      co_await pool.submit(fast, 0, 0);
+    }
+    const pid_t server = co_await pool.submit([] { return ::getppid(); });
+    support::stop(server);
+    auto first = pool.submit(slower, 1, 2);
+    auto second = pool.submit(fast, 3, 4);  // in a worker that is not there yet
+    second.add_done_callback([](Future<int>&) {});
+    auto behind = pool.submit(fast, 5, 0);
+    co_await cofork::sleep(50ms);
+    ::kill(server, SIGCONT);
+    const bool at_work = co_await until([&] { return shared[1] == 1 && shared[3] == 1; });
+    REQUIRE(at_work);
+    shared[2] = 1;
+    const int result = co_await first;
+    CHECK(result == 1);
+    const bool done = co_await until([&] { return behind.done(); });
+    CHECK(done);
+    shared[4] = 1;
+    co_await second;
   });
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "executors/pool_harness.hpp"
+#include "support/stop.hpp"
 
 using namespace pool_test;
 using namespace cofork::ipc;
@@ -112,6 +113,34 @@ TEST_CASE("values beyond a stream's credit end it, after those that it had credi
       co_return;
     });
     int values = 0;
+    const std::string error = co_await end_of(pool, flood, values);
+    CHECK(values == static_cast<int>(stream_window_values));
+    CHECK(error.find("beyond its credit") != std::string::npos);
+  });
+}
+
+TEST_CASE("nothing is taken from a worker any more that broke the protocol, however long it lives") {
+  Shared shared;
+  cofork::run([]() -> Task<> {
+    ProcessPoolExecutor pool({.max_workers = 2, .prestart = true});
+    co_await workers_of(pool, 2);
+    const pid_t server = co_await pool.submit([] { return ::getppid(); });
+    auto flood = pool.submit([]() -> Stream<void> {
+      forge({ResultFrame::streamed}, 1000);
+      Shared::at(1) = 1;
+      for (;;) pause_for(1h);
+      co_return;
+    });
+    const bool forged = co_await until([] { return Shared::at(1) == 1; });
+    REQUIRE(forged);
+    support::stop(server);  // which would kill it
+    int values = 0;
+    for (; values < static_cast<int>(stream_window_values); ++values) {
+      co_await keep_looking(pool, 1);
+      const bool more = static_cast<bool>(co_await flood.next());
+      REQUIRE(more);
+    }
+    ::kill(server, SIGCONT);
     const std::string error = co_await end_of(pool, flood, values);
     CHECK(values == static_cast<int>(stream_window_values));
     CHECK(error.find("beyond its credit") != std::string::npos);
