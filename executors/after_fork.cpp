@@ -210,6 +210,13 @@ std::vector<int> inheritable_descriptors() {
   return descriptors;
 }
 
+void close_replaced(std::span<const int> inheritable, pid_t parent) noexcept {
+  for (const int descriptor : inheritable) {
+    const int flags = ::fcntl(descriptor, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC) != 0 && !is_signal_lock_of_libuv(descriptor, parent)) ::close(descriptor);
+  }
+}
+
 void unblock_signals() noexcept {
   sigset_t none;
   ::sigemptyset(&none);

@@ -60,6 +60,10 @@ void enter_child(const ChildOptions& options) noexcept;
 /// and libuv always set. Throws std::bad_alloc.
 std::vector<int> inheritable_descriptors();
 
+/// In the child, where other threads of the parent may have closed some of them before the fork: closes those whose
+/// numbers are the library's by now, of something that the child was not given.
+void close_replaced(std::span<const int> inheritable, pid_t parent) noexcept;
+
 void unblock_signals() noexcept;
 
 /// From now on `exit` and `quick_exit` run only handlers that are registered later; then stdio is flushed and the

@@ -121,7 +121,8 @@ ForkedChild::ForkedChild(ForkedBody& body, const ResourceLimits& limits, std::ui
   std::optional<StandardDescriptorsOpen> standard_descriptors(std::in_place);
   auto [ours, theirs] = PacketSocket::create_pair();
   ParentWatch watch(ParentWatch::Ends::group);
-  std::vector<int> descriptors = inheritable_descriptors();
+  const std::vector<int> inheritable = inheritable_descriptors();
+  std::vector<int> descriptors = inheritable;
   for (const int descriptor : given.descriptors()) descriptors.push_back(descriptor);
   if (watch.descriptor() >= 0) descriptors.push_back(watch.descriptor());
   descriptors.push_back(theirs->descriptor());
@@ -130,6 +131,7 @@ ForkedChild::ForkedChild(ForkedBody& body, const ResourceLimits& limits, std::ui
   const SignalsBlocked blocked;  // a handler for SIGCHLD might reap the child
   pid_ = ::fork();
   if (pid_ == 0) {
+    close_replaced(inheritable, owner_);
     enter_child({.parent = owner_,
                  .death_signal = watch.death_signal(),
                  .descriptors = descriptors,

@@ -111,7 +111,8 @@ void Process::start() {
   std::optional<detail::StandardDescriptorsOpen> standard_descriptors(std::in_place);
   ProcessTable::Entry entry(name_, daemon_, given.socket_files());
   detail::ParentWatch watch;
-  std::vector<int> descriptors = detail::inheritable_descriptors();
+  const std::vector<int> inheritable = detail::inheritable_descriptors();
+  std::vector<int> descriptors = inheritable;
   for (const int descriptor : given.descriptors()) descriptors.push_back(descriptor);
   if (watch.descriptor() >= 0) descriptors.push_back(watch.descriptor());
   std::sort(descriptors.begin(), descriptors.end());
@@ -120,7 +121,10 @@ void Process::start() {
   {
     const detail::SignalsBlocked blocked;  // a handler for SIGCHLD might reap the child
     const pid_t pid = ::fork();
-    if (pid == 0) run_in_child(parent, watch, given, descriptors, standard_descriptors->null_device());
+    if (pid == 0) {
+      detail::close_replaced(inheritable, parent);
+      run_in_child(parent, watch, given, descriptors, standard_descriptors->null_device());
+    }
     if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
     standard_descriptors.reset();  // makes room for the pidfd
     child_ = table.add(entry, pid, watch.parent_end());

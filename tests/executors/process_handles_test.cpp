@@ -1,3 +1,6 @@
+#include <poll.h>
+#include <pthread.h>
+
 #include <chrono>
 #include <cofork/executors/process.hpp>
 #include <cofork/executors/process_pool_executor.hpp>
@@ -16,6 +19,35 @@
 using namespace process_test;
 using namespace std::chrono_literals;
 using namespace cofork;
+
+namespace {
+// What the next fork finds in the place of an open file.
+int file_to_replace = -1, replacement = -1;
+}  // namespace
+
+TEST_CASE("a child does not have what came to the place of an open file just before the fork") {
+  static const bool prepared = ::pthread_atfork(
+                                   [] {
+                                     if (file_to_replace < 0) return;
+                                     ::dup3(replacement, std::exchange(file_to_replace, -1), O_CLOEXEC);
+                                   },
+                                   nullptr, nullptr) == 0;
+  REQUIRE(prepared);
+  OpenPipe pipe;
+  ipc::Descriptor writer(::fcntl(pipe.writer.get(), F_DUPFD_CLOEXEC, 0));
+  replacement = writer.get();
+  file_to_replace = pipe.writer.get();
+  Process child([] {
+    for (;;) ::pause();
+  });
+  child.start();
+  writer.reset();
+  pipe.writer.reset();
+  pollfd end = {pipe.reader.get(), 0, 0};
+  CHECK(::poll(&end, 1, 20'000) == 1);
+  child.kill();
+  CHECK(child.blocking_join());
+}
 
 TEST_CASE("a child that closes its copy of an end does not hold that end any more") {
   auto [receiver, sender] = ipc::pipe<int>({.duplex = false});
