@@ -58,8 +58,8 @@ unsigned BarrierState::waiting(std::uint32_t round) noexcept {
 
 BarrierState::Phase BarrierState::settle() noexcept {
   const Phase now = phase();
-  if (now.mode != Mode::draining || waiting(now.round) > 0) return now;
-  const Phase next{now.round + 1, Mode::filling};
+  if (!now.is_draining() || waiting(now.round) > 0) return now;
+  const Phase next{now.round + 1, now.is_broken() ? Mode::broken : Mode::filling};
   set_phase(next);
   return next;
 }
@@ -73,7 +73,7 @@ void BarrierState::reset() {
     const MonitorLock lock(*this);
     // Those of a round that is draining are through.
     const Phase now = settle();
-    if (now.mode != Mode::draining) set_phase({now.round + 1, Mode::filling});
+    set_phase(now.is_draining() ? Phase{now.round, Mode::draining} : Phase{now.round + 1, Mode::filling});
   }
   changed();
 }
@@ -125,7 +125,7 @@ void BarrierState::Party::arrive() {
   const Phase now = barrier_->settle();
   if (now.mode == Mode::draining) return;
   round_ = now.round;
-  if (now.mode == Mode::broken) {
+  if (now.is_broken()) {
     stage_ = Stage::broken;
     return;
   }
@@ -143,7 +143,7 @@ void BarrierState::Party::arrive() {
 void BarrierState::Party::depart() {
   const Phase now = barrier_->phase();
   if (now.round == round_ && now.mode == Mode::filling) return;
-  if (now.round == round_ && now.mode == Mode::draining) {
+  if (now.round == round_ && now.is_draining()) {
     std::atomic<std::uint64_t>& departed = barrier_->counts().departed;
     const std::uint64_t before = departed.load();
     index_ = round_of(before) == round_ ? rest_of(before) : 0;
@@ -161,7 +161,9 @@ void BarrierState::Party::give_up() {
     const MonitorLock lock(*barrier_);
     if (stage_ == Stage::inside) depart();
     if (stage_ != Stage::through && stage_ != Stage::broken) {
-      barrier_->set_phase({barrier_->phase().round, Mode::broken});
+      // Those of a round that is draining are through.
+      const Phase now = barrier_->settle();
+      barrier_->set_phase({now.round, now.is_draining() ? Mode::last : Mode::broken});
       if (stage_ == Stage::inside) barrier_->leave_round(round_);
       stage_ = Stage::broken;
     }

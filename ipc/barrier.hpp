@@ -46,16 +46,19 @@ class BarrierState final : public Monitor {
 
   void reset();
   void abort();
-  bool broken() const noexcept { return phase().mode == Mode::broken; }
+  bool broken() const noexcept { return phase().is_broken(); }
   unsigned parties() const noexcept { return counts().parties.load(); }
   unsigned n_waiting();
 
  private:
-  /// Filling: parties arrive. Draining: all have, and those who waited take their indices and leave.
-  enum class Mode : std::uint32_t { filling, draining, broken };
+  /// Filling: parties arrive. Draining: all have, and those who waited take their indices and leave. Last: so they do,
+  /// but the next round is broken already.
+  enum class Mode : std::uint32_t { filling, draining, broken, last };
   struct Phase {
     std::uint32_t round;
     Mode mode;
+    bool is_draining() const noexcept { return mode == Mode::draining || mode == Mode::last; }
+    bool is_broken() const noexcept { return mode == Mode::broken || mode == Mode::last; }
   };
   struct Memory {
     std::atomic<std::uint64_t> phase;

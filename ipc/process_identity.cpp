@@ -17,7 +17,7 @@ namespace cofork::detail {
 namespace {
 constexpr unsigned pid_bits = 22;  // PID_MAX_LIMIT
 
-/// 0 if there is no such process.
+/// 0 if there is no such process, or /proc hides it.
 ProcessIdentity identity_of(pid_t pid) {
   std::array<char, 64> path;
   std::snprintf(path.data(), path.size(), "/proc/%d/stat", static_cast<int>(pid));
@@ -60,8 +60,9 @@ ipc::Descriptor open_process(ProcessIdentity process) {
     if (errno == ESRCH || errno == EINVAL) return {};
     throw std::system_error(errno, std::generic_category(), "pidfd_open");
   }
-  // The pid may have been given to another process before it was opened.
-  if (identity_of(pid) != process) return {};
+  // The pid may have been given to another process before it was opened. Of one that is hidden the pidfd tells whether
+  // it has ended.
+  if (const ProcessIdentity there = identity_of(pid); there != 0 && there != process) return {};
   return pidfd;
 }
 

@@ -187,3 +187,23 @@ TEST_CASE("a party whose time is over when the barrier has just opened wakes tho
   CHECK_FALSE(next.attempt());
   CHECK(barrier->n_waiting() == 1);
 }
+
+TEST_CASE(
+    "a party whose time is over before those of the last round have left breaks the barrier for the next one only") {
+  using cofork::detail::BarrierState;
+  const auto barrier = cofork::detail::make_intrusive<BarrierState>(2U);
+  BarrierState::Party slow(barrier), last(barrier), next(barrier), late(barrier);
+  CHECK_FALSE(slow.attempt());
+  CHECK(last.attempt());
+  CHECK_FALSE(next.attempt());
+  next.give_up();
+  CHECK_THROWS_AS(next.index(), BrokenBarrier);
+  CHECK(barrier->broken());
+  CHECK(late.attempt());
+  CHECK_THROWS_AS(late.index(), BrokenBarrier);
+  CHECK(slow.attempt());
+  CHECK(slow.index() == 0);
+  CHECK(barrier->broken());
+  barrier->reset();
+  CHECK_FALSE(barrier->broken());
+}
