@@ -15,11 +15,13 @@
 namespace cofork::detail {
 
 struct SignalWatch::Subscriber {
-  void tell(std::uint64_t signal) noexcept {
-    arrived |= signal;
+  /// False if that has arrived before and was not taken.
+  bool tell(std::uint64_t signal) noexcept {
+    const bool is_new = (arrived.fetch_or(signal) & signal) == 0;
     const std::uint64_t one = 1;
     // Only a counter that is full already would refuse it.
     static_cast<void>(!::write(bell, &one, sizeof one));
+    return is_new;
   }
 
   std::atomic<std::uint64_t> wanted = 0;
@@ -79,8 +81,11 @@ void SignalWatch::handle(int number) {
       wanted = true;
       subscriber.tell(bit_of(number));
     }
-    for (Subscriber& subscriber : table.subscribers)
-      if (!wanted && (subscriber.wanted_alone & bit_of(number)) != 0) subscriber.tell(bit_of(number));
+    for (Subscriber& subscriber : table.subscribers) {
+      if (wanted || (subscriber.wanted_alone & bit_of(number)) == 0 || subscriber.tell(bit_of(number))) continue;
+      ::signal(number, SIG_DFL);
+      ::raise(number);  // it takes effect when this handler returns
+    }
   }
   --table.handlers;
   errno = saved;

@@ -15,7 +15,9 @@ class SignalWatch {
  public:
   enum class Gets : bool {
     all,
-    what_nobody_else_watches  ///< Only signals that no watch of the other kind is told.
+    /// Only signals that no watch of the other kind is told. Another one of a signal that was not taken yet has the
+    /// signal's default effect: who does not listen is not to be waited for.
+    what_nobody_else_watches
   };
   /// Watches signals of these numbers, 1 to 64, until it is destroyed. Any thread. Throws `std::system_error`.
   explicit SignalWatch(std::vector<int> numbers, Gets gets = Gets::all);

@@ -326,6 +326,19 @@ TEST_CASE("a second SIGINT kills the program") {
   CHECK(child.signal == SIGINT);
 }
 
+TEST_CASE("a second SIGINT kills the program also if its loop has not heard of the first") {
+  const auto child = in_child([] {
+    const auto body = []() -> Task<> {
+      for (int i = 0; i < 2; ++i) ::raise(SIGINT);
+      require(false, "not reached");
+      co_return;
+    };
+    run(body());
+  });
+  INFO(child.output);
+  CHECK(child.signal == SIGINT);
+}
+
 TEST_CASE("SIGINT has its default before and after run") {
   const auto child = in_child([] {
     require(handles_sigint_by(SIG_DFL), "before");
