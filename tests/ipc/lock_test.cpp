@@ -210,13 +210,3 @@ TEST_CASE("a lock travels as an argument of pool tasks") {
   };
   cofork::run(main);
 }
-
-TEST_CASE("the last copies of a handle end in several threads at once", "[threads]") {
-  for (int i = 0; i < 300; ++i) {
-    std::optional<Lock> lock(std::in_place);
-    std::optional<Lock> copy(lock);
-    std::thread thread([&] { copy.reset(); });
-    lock.reset();
-    thread.join();
-  }
-}

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cofork/runtime/handle.hpp>
 #include <thread>
 
@@ -30,4 +31,23 @@ TEST_CASE("a handle's state is told nothing while it is made, and nothing when i
     CHECK(told == 1);
   }
   CHECK(told == 1);
+}
+
+TEST_CASE("a handle's state whose last references end in two threads at once ends once", "[threads]") {
+  struct Counting final : HandleState {
+    explicit Counting(std::atomic<int>& times_ended) : HandleState("counting"), ended(times_ended) {}
+    ~Counting() override { ++ended; }
+    void list_descriptors(std::vector<int>&) const override {}
+    void after_fork_in_child(bool) noexcept override {}
+
+    std::atomic<int>& ended;
+  };
+  std::atomic<int> ended = 0;
+  for (int i = 0; i < 300; ++i) {
+    IntrusivePtr<Counting> one(new Counting(ended)), other(one);
+    std::thread thread([&] { other = {}; });
+    one = {};
+    thread.join();
+  }
+  CHECK(ended == 300);
 }
