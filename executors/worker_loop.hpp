@@ -15,7 +15,7 @@ namespace cofork::detail {
 
 /// Runs the coroutines of a worker, one after the other, on a loop that is made for the first. It cancels the one that
 /// is running when the parent asks for that. Plain functions run outside of it: there is no current loop for them.
-class WorkerLoop : private Poller {
+class WorkerLoop final : private Poller {
  public:
   explicit WorkerLoop(ipc::TaskReceiver& receiver) noexcept : receiver_(receiver) {}
   WorkerLoop(const WorkerLoop&) = delete;
