@@ -108,6 +108,7 @@ TEST_CASE("after its TimeoutError as_completed is at its end, and the outstandin
     Life life;
     std::vector<Future<int>> futures;
     futures.push_back(spawn(support::sleeper(life)));
+    co_await support::turns(1);
     Stream<Future<int>> stream = as_completed(std::move(futures), {.timeout = 2ms});
     const bool timed_out = co_await throws<TimeoutError>(stream.next());
     CHECK(timed_out);

@@ -281,7 +281,7 @@ TEST_CASE("a group under wait_for ends in time, with its tasks") {
     };
     const bool timed_out = co_await throws<TimeoutError>(wait_for(with_task_group(body), 2ms));
     CHECK(timed_out);
-    CHECK(life.ended);
+    CHECK(life.ended == life.started);  // it begins a turn later, if there is time for that
   });
 }
 

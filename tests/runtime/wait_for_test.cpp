@@ -136,13 +136,16 @@ TEST_CASE("wait_for stops the work of a future, owned or borrowed") {
   run([]() -> Task<> {
     Life life;
     Future<int> future = spawn(sleeper(life, 3));
+    co_await support::turns(1);
     bool timed_out = co_await throws<TimeoutError>(wait_for(future, 1ms));
     CHECK(timed_out);
     CHECK(future.cancelled());
     CHECK(life.ended);
 
     Life other;
-    timed_out = co_await throws<TimeoutError>(wait_for(spawn(sleeper(other)), 1ms));
+    Future<int> begun = spawn(sleeper(other));
+    co_await support::turns(1);
+    timed_out = co_await throws<TimeoutError>(wait_for(std::move(begun), 1ms));
     CHECK(timed_out);
     CHECK(other.ended);
   });
