@@ -24,7 +24,8 @@ struct NoErrorCallback {
 ///
 /// One of them is called, once, on the loop's thread when the work has ended: the first with a reference to its value
 /// (nothing, for void), the second with its exception, a `CancelledError` if it was cancelled. One that throws is
-/// reported on stderr. They are called although the future is dropped.
+/// reported on stderr. They are called although the future is dropped; so what they refer to must outlive the pool,
+/// whose end calls those that are left.
 template <class OnResult, class OnError = detail::NoErrorCallback>
 class AsyncCallbacks {
  public:

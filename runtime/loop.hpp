@@ -46,7 +46,8 @@ class Loop {
   static Loop& current();
 
   /// Runs `function` on the loop's thread in a later turn. The one function that any thread may call (and a signal
-  /// handler may not); the loop must still be running. An exception that leaves `function` ends the program.
+  /// handler may not); the loop must still be running, until it has returned, and `function` may have run by then. An
+  /// exception that leaves `function` ends the program.
   void post(std::function<void()> function);
 
   /// The libuv loop, for handles of your own. They must be closed before `run()` ends.

@@ -9,10 +9,10 @@ int reciprocal_of(int number) {
 }
 
 cofork::Task<> run_tasks() {
-  cofork::Pool pool(2);
   int sum = 0, failures = 0;
   auto on_result = [&](int& thousandths) { sum += thousandths; };
   auto on_error = [&](const std::exception_ptr&) { ++failures; };
+  cofork::Pool pool(2);  // after what the callbacks refer to: its end calls those that are left
   for (int number = 0; number < 5; ++number)
     auto detached = pool.apply_async(cofork::AsyncCallbacks(on_result, on_error), reciprocal_of, number);
   pool.close();

@@ -23,8 +23,7 @@ cofork::Task<> ask(std::uint16_t port) {
   while (auto line = co_await server.read_line()) std::printf("the server says: %s\n", line->c_str());
 }
 
-cofork::Task<> converse(cofork::TaskGroup& group) {
-  cofork::TcpListener listener = cofork::TcpListener::bind("127.0.0.1", 0);
+cofork::Task<> converse(cofork::TcpListener& listener, cofork::TaskGroup& group) {
   cofork::Future<void> server = group.spawn(serve(listener, group));
   co_await ask(listener.port());
   server.cancel();
@@ -35,6 +34,10 @@ cofork::Task<> converse(cofork::TaskGroup& group) {
   }
 }
 
-int main() {
-  cofork::run([]() -> cofork::Task<> { co_await cofork::with_task_group(converse); });
+cofork::Task<> serve_and_ask() {
+  cofork::TcpListener listener = cofork::TcpListener::bind("127.0.0.1", 0);  // it outlives the group's tasks
+  const auto body = [&listener](cofork::TaskGroup& group) { return converse(listener, group); };
+  co_await cofork::with_task_group(body);
 }
+
+int main() { cofork::run(serve_and_ask()); }

@@ -76,16 +76,19 @@ class UvDoor {
     check(uv_async_init(&loop_, &async_, on_ring) == 0, "uv_async_init");
   }
   UvDoor(const UvDoor&) = delete;
+  /// When no thread is in `post` any more: what is posted may run before it has returned.
+  ~UvDoor() {
+    uv_close(reinterpret_cast<uv_handle_t*>(&async_), nullptr);
+    uv_run(&loop_, UV_RUN_DEFAULT);
+    check(uv_loop_close(&loop_) == 0, "uv_loop_close");
+  }
 
   void post(std::function<void()> function) {
     if (posted_.add(std::move(function))) check(uv_async_send(&async_) == 0, "uv_async_send");
   }
-  void run() {
-    uv_run(&loop_, UV_RUN_DEFAULT);
-    check(uv_loop_close(&loop_) == 0, "uv_loop_close");
-  }
+  void run() { uv_run(&loop_, UV_RUN_DEFAULT); }
   /// From a posted function.
-  void close() { uv_close(reinterpret_cast<uv_handle_t*>(&async_), nullptr); }
+  void close() { uv_stop(&loop_); }
 
  private:
   uv_loop_t loop_;

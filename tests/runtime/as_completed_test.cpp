@@ -185,6 +185,7 @@ TEST_CASE("two may not wait for as_completed at once") {
     const bool refused = co_await throws<std::logic_error>(stream.next());
     CHECK(refused);
     promises[0].set_result(1);
+    while (!waiter.done()) co_await support::turns(1);
   });
 }
 
