@@ -73,8 +73,8 @@ TEST_CASE("libuv works in a worker, and so do descriptors in its forked children
   const int status = exit_status_of(
       [](std::span<const int> descriptors) {
         {
-          Loop loop;
           uv_signal_t handle;
+          Loop loop;  // whose end closes the handle
           if (uv_signal_init(loop, &handle) != 0) _exit(1);
           const auto close = [](uv_signal_t* ended, int) { uv_close(reinterpret_cast<uv_handle_t*>(ended), nullptr); };
           if (uv_signal_start(&handle, close, SIGUSR1) != 0) _exit(2);

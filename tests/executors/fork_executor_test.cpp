@@ -257,10 +257,14 @@ TEST_CASE("ForkExecutor: misuse") {
 TEST_CASE("ForkExecutor: says once that there are other threads", "[threads]") {
   if (support::thread_sanitizer) return;
   const auto child = support::in_child([] {
-    std::atomic<bool> stop = false;
+    std::atomic<bool> begun = false, stop = false;
     std::thread other([&] {
+      begun = true;
       while (!stop) pause_for(1ms);
     });
+    // Before that it may hold a lock of the sanitizer's allocator, which with g++ 12 would be locked in forked
+    // processes.
+    while (!begun) pause_for(1ms);
     cofork::run([]() -> Task<> {
       ForkExecutor executor(1);
       for (int i = 0; i < 3; ++i) co_await executor.submit(&square, i);

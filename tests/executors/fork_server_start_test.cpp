@@ -134,7 +134,14 @@ TEST_CASE("nothing is said about threads when there is a fork server", "[threads
   for (const bool early : {false, true}) {
     const auto outcome = support::in_child([=] {
       if (early) fork_server::start();
-      std::thread other([] { pause_for(1h); });
+      std::atomic<bool> begun = false;
+      std::thread other([&] {
+        begun = true;
+        pause_for(1h);
+      });
+      // Before that it may hold a lock of the sanitizer's allocator, which with g++ 12 would be locked in forked
+      // processes.
+      while (!begun) pause_for(1ms);
       cofork::run([]() -> Task<> {
         ProcessPoolExecutor first(1), second(1);
         co_await first.submit(square, 1);

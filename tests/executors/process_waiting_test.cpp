@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "executors/process_harness.hpp"
+#include "support/sanitizers.hpp"
 
 using namespace process_test;
 using namespace std::chrono_literals;
@@ -338,6 +339,7 @@ TEST_CASE("many processes run at once and are all joined") {
 }
 
 TEST_CASE("threads start and join processes at the same time", "[threads]") {
+  if (support::forks_with_locked_memory()) return;
   std::vector<std::thread> threads;
   std::atomic<int> sum = 0;
   for (int thread = 0; thread < 4; ++thread) {

@@ -138,11 +138,11 @@ TEST_CASE("one who is killed while leaving does not keep the next round closed")
   REQUIRE(waiting(barrier, 1));
   doomed.send_signal(SIGSTOP);
   CHECK(barrier.blocking_wait() == 1);
+  Process process = start([=] { barrier.blocking_wait(); });
   std::thread killer([&] {
     ::usleep(10000);
     doomed.kill();
   });
-  Process process = start([=] { barrier.blocking_wait(); });
   barrier.blocking_wait();
   killer.join();
   doomed.blocking_join();

@@ -19,4 +19,16 @@ inline bool needs_free_descriptors() {
   return address_sanitizer;
 }
 
+/// For tests that fork while other threads allocate memory: g++'s address sanitizer does not lock its allocator for a
+/// fork, so that a lock that another thread holds at that moment is locked for ever in the child. True, after saying
+/// so, if the test must be skipped.
+inline bool forks_with_locked_memory() {
+#if defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+  std::puts("skipped: the sanitizer may leave a child that is forked beside threads without memory");
+  return true;
+#else
+  return false;
+#endif
+}
+
 }  // namespace support
