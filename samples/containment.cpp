@@ -19,7 +19,7 @@ cofork::Task<> parse_all() {
   cofork::ProcessPoolExecutor pool(2);
   for (int document = 0; document < 5; ++document) {
     try {
-      int size = co_await pool.submit({.timeout = 1s, .name = "parse"}, parse, document);
+      int size = co_await pool.submit({.timeout = 2s, .name = "parse"}, parse, document);
       std::printf("%d: %d\n", document, size);
     } catch (const cofork::WorkerDied& error) {
       std::printf("%d: its worker died with exit code %d\n", document, error.exitcode());

@@ -112,7 +112,7 @@ cofork::Task<> calculate_all() {
                                            "1 + { one",  "[5] + 1",    "[10000000000]", "1 + ",
                                            "{ two } 2 ", "(1 + 2",     "40 + b"};
   cofork::ProcessPoolExecutor pool(cofork::PoolOptions{.max_workers = 2}, limit_memory);
-  auto values = pool.map({.item_timeout = 1s}, calculate, inputs);
+  auto values = pool.map({.item_timeout = 2s}, calculate, inputs);
   std::vector<std::string> report;
   for (const std::string& input : inputs) {
     std::string problem;

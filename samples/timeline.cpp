@@ -35,7 +35,7 @@ cofork::Task<> mixed_load(cofork::TraceRecorder& trace) {
 
   std::vector<cofork::Future<int>> documents;
   for (int document = 0; document < 8; ++document)
-    documents.push_back(pool.submit({.timeout = 1s, .grace = 50ms, .name = "parse"}, parse, document));
+    documents.push_back(pool.submit({.timeout = 2s, .grace = 50ms, .name = "parse"}, parse, document));
 
   auto images = pool.map(resize, std::views::iota(0, 120));
   int resized = 0;

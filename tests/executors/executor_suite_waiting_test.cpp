@@ -327,7 +327,7 @@ TEST_CASE("select and wait_for take futures of all kinds", "[executor][threads]"
       late = true;
     }
     CHECK(late);
-    const int in_time = co_await cofork::wait_for(cofork::shield(threads.submit(square, 5)), 20s);
+    const int in_time = co_await cofork::wait_for(cofork::shield(threads.submit(square, 5)), 30s);
     CHECK(in_time == 25);
   });
 }

@@ -99,7 +99,7 @@ struct Pipe {
   bool ends() {
     writer.reset();
     pollfd end = {reader.get(), POLLIN, 0};
-    return ::poll(&end, 1, 10'000) == 1 && read(1).empty();
+    return ::poll(&end, 1, 30'000) == 1 && read(1).empty();
   }
 };
 

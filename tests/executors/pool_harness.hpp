@@ -84,6 +84,14 @@ cofork::Task<bool> until(Condition condition, std::chrono::milliseconds limit = 
   co_return true;
 }
 
+/// Waits until `condition` holds, while the loop runs; true if it did before `deadline`: then nothing that happened
+/// until then can have come after it, however late the loop hears of what.
+template <class Condition>
+cofork::Task<bool> holds_before(std::chrono::steady_clock::time_point deadline, Condition condition) {
+  while (!condition() && std::chrono::steady_clock::now() < deadline) co_await cofork::sleep(500us);
+  co_return condition() && std::chrono::steady_clock::now() < deadline;
+}
+
 /// What the future ended with: an empty string if with a value, otherwise the error's `what()`.
 template <class E, class T>
 std::string error_of(cofork::Future<T>& future) {

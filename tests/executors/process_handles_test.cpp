@@ -44,7 +44,7 @@ TEST_CASE("a child does not have what came to the place of an open file just bef
   writer.reset();
   pipe.writer.reset();
   pollfd end = {pipe.reader.get(), 0, 0};
-  CHECK(::poll(&end, 1, 20'000) == 1);
+  CHECK(::poll(&end, 1, 30'000) == 1);
   child.kill();
   CHECK(child.blocking_join());
 }

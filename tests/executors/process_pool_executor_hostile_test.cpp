@@ -119,7 +119,7 @@ TEST_CASE("a worker that breaks the protocol harms nobody but its own tasks") {
       CHECK(done);
     }
     std::vector<Future<int>> after;
-    for (int i = 0; i < 200; ++i) after.push_back(pool.submit({.timeout = 5s, .retries = 3}, slow_square, i));
+    for (int i = 0; i < 200; ++i) after.push_back(pool.submit({.timeout = 15s, .retries = 3}, slow_square, i));
     co_await cofork::wait(after);
     int lost = 0, wrong = 0;
     for (int i = 0; i < 200; ++i) {

@@ -196,7 +196,7 @@ TEST_CASE("as_completed gives futures of a pool as they end, each once") {
     std::vector<Future<int>> futures;
     futures.push_back(pool.submit(wait_at_gate, 0, 1));
     for (int i = 1; i <= 3; ++i) futures.push_back(pool.submit(sleep_for, i));
-    auto completed = cofork::as_completed(std::move(futures), {.timeout = 20s});
+    auto completed = cofork::as_completed(std::move(futures), {.timeout = 30s});
     int sum = 0;
     for (int i = 0; i < 3; ++i) {
       auto future = co_await completed.next();

@@ -85,7 +85,7 @@ TEST_CASE("shutdown that cancels also reaches what was sent ahead to a worker, a
     auto closing = pool.shutdown({.wait = false, .cancel_futures = true});
     shared[1] = 1;
     int cancelled = 0;
-    auto completed = cofork::as_completed(std::move(futures), {.timeout = 20s});
+    auto completed = cofork::as_completed(std::move(futures), {.timeout = 30s});
     while (auto future = co_await completed.next()) cancelled += future->cancelled();
     CHECK(cancelled == 20);
     CHECK(shared[0] == 51);
@@ -186,7 +186,7 @@ TEST_CASE("terminate_workers and kill_workers end everything with CancelledError
   for (const bool kill : {true, false}) {
     shared[0] = 0;
     cofork::run([&]() -> Task<> {
-      ProcessPoolExecutor pool({.max_workers = 2, .grace = 20s});
+      ProcessPoolExecutor pool({.max_workers = 2, .grace = 1h});
       std::vector<Future<int>> futures;
       for (int i = 0; i < 6; ++i) futures.push_back(pool.submit({.retries = 3}, never_end, 0));
       auto stream = pool.map(never_end, std::vector<int>(5, 0));
@@ -199,8 +199,7 @@ TEST_CASE("terminate_workers and kill_workers end everything with CancelledError
         pool.terminate_workers();
       CHECK_THROWS_AS(pool.submit(square, 1), InvalidStateError);
       const bool ended = co_await until(
-          [&] { return std::all_of(futures.begin(), futures.end(), [](const auto& future) { return future.done(); }); },
-          10s);
+          [&] { return std::all_of(futures.begin(), futures.end(), [](const auto& f) { return f.done(); }); });
       REQUIRE(ended);
       for (auto& future : futures) CHECK(future.cancelled());
       bool cancelled = false;
@@ -256,7 +255,7 @@ TEST_CASE("the destructor cancels what is pending and running at once") {
     std::vector<pid_t> pids;
     std::chrono::nanoseconds took{};
     {
-      ProcessPoolExecutor pool({.max_workers = 2, .grace = 20s});
+      ProcessPoolExecutor pool({.max_workers = 2, .grace = 1h});
       for (int i = 0; i < 6; ++i)
         futures.push_back(pool.submit([] {
           ::signal(SIGTERM, SIG_IGN);
@@ -268,7 +267,7 @@ TEST_CASE("the destructor cancels what is pending and running at once") {
       took = -Clock::now().time_since_epoch();
     }
     took += Clock::now().time_since_epoch();
-    CHECK(took < 10s);
+    CHECK(took < 30s);
     for (auto& future : futures) {
       CHECK(future.done());
       CHECK(future.cancelled());

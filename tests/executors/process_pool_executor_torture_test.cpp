@@ -191,7 +191,7 @@ TEST_CASE("a map's items are neither lost nor run twice while workers are killed
       const int first = next, count = 300 + random_below(2000);
       next += count;
       const std::size_t chunksizes[] = {0, 1, 3, 20, 500};
-      auto stream = pool.map({.chunksize = chunksizes[random_below(5)], .item_timeout = 20s}, item,
+      auto stream = pool.map({.chunksize = chunksizes[random_below(5)], .item_timeout = 60s}, item,
                              std::views::iota(first, next));
       ++maps;
       for (int slot = first; slot < next; ++slot) {

@@ -134,7 +134,7 @@ TEST_CASE("the sentinel is readable from the end of the process on") {
   CHECK_FALSE(is_readable(process.sentinel()));
   pipe.write("x");
   pollfd watched = {process.sentinel(), POLLIN, 0};
-  CHECK(::poll(&watched, 1, 10000) == 1);
+  CHECK(::poll(&watched, 1, 30'000) == 1);
   process.blocking_join();
   CHECK(is_readable(process.sentinel()));
 }
@@ -274,7 +274,7 @@ TEST_CASE("active_children lists the running ones in the order of their start, a
 
   pipe.write("x");
   pollfd watched = {first.sentinel(), POLLIN, 0};
-  CHECK(::poll(&watched, 1, 10000) == 1);
+  CHECK(::poll(&watched, 1, 30'000) == 1);
   CHECK(active() == 1);
   CHECK(::waitpid(first.pid(), nullptr, WNOHANG) == -1);
   CHECK(first.exitcode() == 0);

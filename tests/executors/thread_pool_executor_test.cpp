@@ -160,7 +160,7 @@ TEST_CASE("a call that exceeds its timeout keeps its thread and nothing else", "
       returned = true;
       return 1;
     });
-    Future<int> next = pool.submit({.timeout = 20s}, square, 3);  // its time does not run while it is pending
+    Future<int> next = pool.submit({.timeout = 45s}, square, 3);  // its time does not run while it is pending
     std::string error;
     try {
       co_await late;

@@ -170,7 +170,7 @@ TEST_CASE("a stream's value after its end is no value, and its worker is replace
 TEST_CASE("a value that cannot be decoded ends its stream after those before it, and the worker stays") {
   Picky::reader = ::getpid();
   cofork::run([]() -> Task<> {
-    ProcessPoolExecutor pool({.max_workers = 1, .grace = 10s});
+    ProcessPoolExecutor pool({.max_workers = 1, .grace = 30s});
     const pid_t worker = co_await pool.submit(own_pid);
     auto stream = pool.submit([]() -> Stream<Picky> {
       for (int i = 3;; --i) co_yield Picky{i};

@@ -177,7 +177,7 @@ TEST_CASE("a party whose time is over when the barrier has just opened wakes tho
   BarrierState::Party late(barrier), last(barrier), next(barrier);
   CHECK_FALSE(late.attempt());
   CHECK(last.attempt());
-  cofork::detail::BlockingSleep sleep(*barrier, cofork::detail::deadline_of(20s));
+  cofork::detail::BlockingSleep sleep(*barrier, cofork::detail::deadline_of(30s));
   sleep.announce();
   CHECK_FALSE(next.attempt());
   late.give_up();

@@ -133,7 +133,7 @@ TEST_CASE("polling takes nothing, and sees empty messages") {
   b.blocking_send("");
   CHECK(a.blocking_poll());
   CHECK(a.blocking_poll());
-  CHECK(a.blocking_poll(10s));
+  CHECK(a.blocking_poll(30s));
   CHECK(a.blocking_recv().empty());
   CHECK_FALSE(a.blocking_poll());
   b.blocking_send("first");
@@ -475,7 +475,7 @@ TEST_CASE("an end in a message that nobody received still counts as open, until 
   theirs.close();
   CHECK_FALSE(mine.blocking_poll());
   b.close();
-  CHECK(mine.blocking_poll(10s));
+  CHECK(mine.blocking_poll(30s));
   CHECK_THROWS_AS(mine.blocking_recv(), EndOfFile);
 }
 

@@ -61,7 +61,7 @@ TEST_CASE("a child's set is seen by those who wait in its parent") {
     ::usleep(10000);
     event.set();
   });
-  CHECK(event.blocking_wait(20s));
+  CHECK(event.blocking_wait(30s));
   process.blocking_join();
 }
 
@@ -75,7 +75,7 @@ TEST_CASE("a killed waiter for an event hinders nobody") {
     ::usleep(10000);
     event.set();
   });
-  CHECK(event.blocking_wait(20s));
+  CHECK(event.blocking_wait(30s));
   setter.join();
 }
 

@@ -384,7 +384,7 @@ TEST_CASE("the greeting of a fresh connection is no message") {
     const std::vector<std::size_t> none = co_await ipc::wait(both, 10ms);
     const bool early = co_await server2.poll(5ms);
     co_await client2.send("now");
-    const std::vector<std::size_t> one = co_await ipc::wait(both, 20s);
+    const std::vector<std::size_t> one = co_await ipc::wait(both, 30s);
     co_return early ? 99 : none.size() * 10 + one.at(0);
   };
   CHECK(run(main) == 1);

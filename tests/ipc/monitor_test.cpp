@@ -191,11 +191,11 @@ TEST_CASE("the death of a member that came while others went to sleep wakes them
     };
     if (with_loop) {
       run([&]() -> Task<> {
-        const bool seen = co_await wait_until(counter, attempt, deadline_of(20s));
+        const bool seen = co_await wait_until(counter, attempt, deadline_of(30s));
         CHECK(seen);
       });
     } else {
-      CHECK(blocking_wait_until(*counter, attempt, deadline_of(20s)));
+      CHECK(blocking_wait_until(*counter, attempt, deadline_of(30s)));
     }
     for (const int end : {told[0], told[1], came[0], came[1]}) ::close(end);
   }
@@ -217,7 +217,7 @@ TEST_CASE("the death of a member that had come to the place of a dead one wakes 
   CHECK(blocking_wait_until(
       *counter, [&] { return counter->shared().value > 1; }, std::nullopt));
 
-  BlockingSleep sleep(*counter, deadline_of(20s));
+  BlockingSleep sleep(*counter, deadline_of(30s));
   sleep.announce();
   ::kill(first, SIGKILL);
   reap(first);

@@ -1,4 +1,5 @@
 // The end of the stream, whoever holds spare ends, and peers that are killed.
+#include <algorithm>
 #include <chrono>
 #include <cofork/ipc/pipe.hpp>
 #include <cofork/runtime/run.hpp>
@@ -79,7 +80,7 @@ TEST_CASE("the same is so for a child that is killed") {
   CHECK(a.blocking_recv() == 3);
   CHECK_FALSE(a.blocking_poll(5ms));
   child.kill();
-  CHECK(a.blocking_poll(10s));
+  CHECK(a.blocking_poll(30s));
   CHECK_THROWS_AS(a.blocking_recv(), EndOfFile);
 }
 
@@ -301,12 +302,16 @@ TEST_CASE("an idle reader takes no processor time") {
     const auto nobody_reads = [](Numbers connection) -> Task<> { static_cast<void>(co_await connection.recv()); };
     Future<void> receiving = spawn(nobody_reads(a));
     co_await sleep(10ms);
-    const std::clock_t start = std::clock();
-    co_await sleep(300ms);
-    const std::clock_t used = std::clock() - start;
+    // The least of some: a virtual processor that is taken away meanwhile may count as used.
+    double least = 1;
+    for (int i = 0; i < 5 && least >= 0.1; ++i) {
+      const std::clock_t start = std::clock();
+      co_await sleep(300ms);
+      least = std::min(least, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    }
     co_await a.send(1);
     co_await receiving;
-    co_return static_cast<double>(used) / CLOCKS_PER_SEC;
+    co_return least;
   };
   CHECK(run(main) < 0.1);
 }

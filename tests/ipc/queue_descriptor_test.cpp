@@ -76,7 +76,7 @@ TEST_CASE("a queue goes through a queue") {
   for (int i = 0; i < 50; ++i) {
     const Queue<int> answer;
     requests.blocking_put({i, answer});
-    CHECK(answer.blocking_get(10s) == 2 * i);
+    CHECK(answer.blocking_get(30s) == 2 * i);
   }
   requests.blocking_put({0, std::nullopt});
   server.blocking_join();
@@ -170,8 +170,8 @@ TEST_CASE("killed users of a queue with descriptors leave it whole", "[limit:120
     }
   }
   CHECK(queue.empty());
-  for (int i = 0; i < 10; ++i) queue.blocking_put({i + 1, open_null()}, 10s);
-  for (int i = 0; i < 10; ++i) CHECK(queue.blocking_get(10s).first == i + 1);
+  for (int i = 0; i < 10; ++i) queue.blocking_put({i + 1, open_null()}, 30s);
+  for (int i = 0; i < 10; ++i) CHECK(queue.blocking_get(30s).first == i + 1);
 }
 
 TEST_CASE("queues are arguments of pool tasks") {

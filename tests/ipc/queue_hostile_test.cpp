@@ -69,7 +69,7 @@ TEST_CASE("a queue with garbage in its log throws and does not crash") {
           use(queue);
         }
       },
-      60s);
+      50s);
   INFO(child.output);
   CHECK(child.succeeded());
 }
@@ -89,7 +89,7 @@ TEST_CASE("a queue whose positions are garbage throws and does not crash") {
           use(queue);
         }
       },
-      60s);
+      50s);
   INFO(child.output);
   CHECK(child.succeeded());
 }

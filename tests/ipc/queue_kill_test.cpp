@@ -81,8 +81,8 @@ TEST_CASE("producers that are killed leave what they had put, and nothing torn",
       // It is whole: a survivor goes on.
       while (!queue.empty()) take(queue.get_nowait());
       const int survivors = from_survivor;
-      queue.blocking_put({-1, text_of(survivors)}, 10s);
-      take(queue.blocking_get(10s));
+      queue.blocking_put({-1, text_of(survivors)}, 30s);
+      take(queue.blocking_get(30s));
       CHECK(from_survivor == survivors + 1);
       const int put = (*done)[static_cast<std::size_t>(round)];
       CHECK(next >= put);
@@ -124,7 +124,7 @@ TEST_CASE("consumers that are killed take no more with them than what they had",
     *stop = true;
     REQUIRE(producer.blocking_join(60s));
     CHECK(producer.exitcode() == 0);
-    queue.blocking_put(-1, 10s);
+    queue.blocking_put(-1, 30s);
     REQUIRE(survivors.back().blocking_join(60s));
     CHECK(survivors.back().exitcode() == 0);
     CHECK(queue.empty());
@@ -189,8 +189,8 @@ TEST_CASE("killed users of a queue of large messages leave it whole", "[limit:12
       const std::vector<int> message = queue.get_nowait();
       CHECK(std::adjacent_find(message.begin(), message.end(), std::not_equal_to()) == message.end());
     }
-    queue.blocking_put({1, 2}, 10s);
-    CHECK(queue.blocking_get(10s) == std::vector<int>{1, 2});
+    queue.blocking_put({1, 2}, 30s);
+    CHECK(queue.blocking_get(30s) == std::vector<int>{1, 2});
   }
 }
 

@@ -36,10 +36,10 @@ TEST_CASE("a queue gives what was put, in order") {
   CHECK(queue.qsize() == 2);
   cofork::run([&]() -> Task<> {
     co_await queue.put("three");
-    co_await queue.put("four", 1s);
+    co_await queue.put("four", 30s);
     const std::string first = co_await queue.get();
     CHECK(first == "one");
-    const std::string second = co_await queue.get(1s);
+    const std::string second = co_await queue.get(30s);
     CHECK(second == "two");
     const auto third = co_await queue.next();
     CHECK(third == "three");

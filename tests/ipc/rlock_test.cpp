@@ -87,7 +87,7 @@ TEST_CASE("a line of coroutines acquires its recursive lock again, another one w
 TEST_CASE("a recursive lock whose guard outlives the line or the thread that acquired it is nobody else's") {
   const RLock lock;
   cofork::run([&]() -> Task<> {
-    const LockGuard guard = co_await cofork::wait_for(lock.acquire(), 20s);
+    const LockGuard guard = co_await cofork::wait_for(lock.acquire(), 30s);
     // A context where the one of the line that has ended was.
     bool late = false;
     try {

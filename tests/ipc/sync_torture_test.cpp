@@ -50,8 +50,8 @@ TEST_CASE("locks survive processes that are killed at any instant", "[limit:120]
       --*inside;
     }
   });
-  CHECK(lock.blocking_acquire(20s));
-  CHECK(recursive.blocking_acquire(20s));
+  CHECK(lock.blocking_acquire(30s));
+  CHECK(recursive.blocking_acquire(30s));
 }
 
 TEST_CASE("a semaphore loses no permit to processes that are killed at any instant", "[limit:120]") {
@@ -100,7 +100,7 @@ TEST_CASE("a barrier survives parties that are killed at any instant", "[limit:1
   CHECK_FALSE(barrier.broken());
   CHECK(barrier.n_waiting() == 0);
   Process other = start([=] { barrier.blocking_wait(); });
-  CHECK(barrier.blocking_wait(20s) < 2);
+  CHECK(barrier.blocking_wait(30s) < 2);
   other.blocking_join();
 }
 
@@ -116,6 +116,6 @@ TEST_CASE("events reach those who wait while others are killed at any instant", 
   });
   event.clear();
   Process setter = start([=] { event.set(); });
-  CHECK(event.blocking_wait(20s));
+  CHECK(event.blocking_wait(30s));
   setter.blocking_join();
 }

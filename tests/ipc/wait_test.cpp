@@ -89,12 +89,12 @@ TEST_CASE("what is waited for may be given one after the other, with a timeout a
   d.blocking_send("text");
   CHECK(ipc::blocking_wait(a, c) == Indices{1});
   CHECK(ipc::blocking_wait(c) == Indices{0});
-  CHECK(ipc::blocking_wait(a, c.native_handle(), std::optional<std::chrono::nanoseconds>(20s)) == Indices{1});
+  CHECK(ipc::blocking_wait(a, c.native_handle(), std::optional<std::chrono::nanoseconds>(30s)) == Indices{1});
   // The other ends of these are closed.
-  CHECK(ipc::blocking_wait(a, more, c, 20s) == Indices{1, 2, 3});
+  CHECK(ipc::blocking_wait(a, more, c, 30s) == Indices{1, 2, 3});
   CHECK(ipc::blocking_wait(more) == Indices{0, 1});
   b.blocking_send(1);
-  const auto main = [a_ = &a, c_ = &c]() -> Task<Indices> { co_return co_await ipc::wait(*a_, *c_, 20s); };
+  const auto main = [a_ = &a, c_ = &c]() -> Task<Indices> { co_return co_await ipc::wait(*a_, *c_, 30s); };
   CHECK(run(main) == Indices{0, 1});
 }
 
@@ -114,7 +114,7 @@ TEST_CASE("a timeout gives nothing, a negative one at once") {
   };
   CHECK(run(main));
   b.blocking_send(1);
-  CHECK(ipc::blocking_wait({a, b}, 20s) == Indices{0});
+  CHECK(ipc::blocking_wait({a, b}, 30s) == Indices{0});
   CHECK(ipc::blocking_wait({b, a}) == Indices{1});
 }
 
@@ -133,10 +133,10 @@ TEST_CASE("connections, sentinels and other descriptors are waited for together"
       co_await to.send(0);
     };
     Future<void> letting_go = spawn(let_go_later(*went_));
-    results.push_back(co_await ipc::wait(all, 20s));
+    results.push_back(co_await ipc::wait(all, 30s));
     co_await letting_go;
     co_await a_->send(1);
-    results.push_back(co_await ipc::wait(all, 20s));
+    results.push_back(co_await ipc::wait(all, 30s));
     co_await b_->send(1);
     results.push_back(co_await ipc::wait(all));
     ::eventfd_write(event.get(), 1);
@@ -172,14 +172,14 @@ TEST_CASE("the end of a stream is ready, spare ends or not") {
   auto [c, d] = ipc::pipe<int>();
   Child child([b] { b.blocking_send(1); });
   CHECK(a.blocking_recv() == 1);
-  CHECK(ipc::blocking_wait({a, c}, 20s) == Indices{0});
+  CHECK(ipc::blocking_wait({a, c}, 30s) == Indices{0});
   const auto main = [a_ = &a, c_ = &c]() -> Task<Indices> {
     const std::vector<ipc::Waitable> both = {*a_, *c_};
-    co_return co_await ipc::wait(both, 20s);
+    co_return co_await ipc::wait(both, 30s);
   };
   CHECK(run(main) == Indices{0});
   d.close();
-  CHECK(ipc::blocking_wait({a, c}, 20s) == Indices{0, 1});
+  CHECK(ipc::blocking_wait({a, c}, 30s) == Indices{0, 1});
 }
 
 TEST_CASE("a wait can be cancelled, and what it waited for is still there") {
@@ -236,7 +236,7 @@ TEST_CASE("waiting beside somebody who receives is no harm") {
     const auto receive = [](Numbers from) -> Task<int> { co_return co_await from.recv(); };
     const auto wait_for_it = [](Numbers from) -> Task<Indices> {
       const std::vector<ipc::Waitable> it = {from};
-      co_return co_await ipc::wait(it, 20s);
+      co_return co_await ipc::wait(it, 30s);
     };
     Future<int> receiving = spawn(receive(*a_));
     Future<Indices> waiting = spawn(wait_for_it(*a_));

@@ -99,7 +99,7 @@ TEST_CASE("members of a multicast group get what is sent to it") {
     REQUIRE(::setsockopt(sender.native_handle(), IPPROTO_IP, IP_MULTICAST_IF, &via, sizeof via) == 0);
     if (is_four) {
       co_await send(sender, "to all", group, member.port());
-      const Datagram datagram = co_await wait_for(member.recv_from(), 5s);
+      const Datagram datagram = co_await wait_for(member.recv_from(), 30s);
       CHECK(datagram.data == "to all");
     }
     member.leave_group(group, "lo");

@@ -181,7 +181,7 @@ TEST_CASE("a program that watches SIGINT is not cancelled by it, until it stops 
           }
           ::raise(SIGINT);
           try {
-            co_await sleep(10s);
+            co_await sleep(1h);
           } catch (const CancelledError&) {
             cancelled = true;
             throw;
@@ -196,7 +196,7 @@ TEST_CASE("a program that watches SIGINT is not cancelled by it, until it stops 
         support::require(got == 3, "three interrupts in the stream");
         support::require(cancelled && interrupted, "the fourth cancelled main");
       },
-      20s);
+      30s);
   INFO(child.output);
   CHECK(child.succeeded());
 }
@@ -215,7 +215,7 @@ TEST_CASE("a forked child watches the same signals as its parent, each its own")
             support::require(number == SIGUSR1, "the child got it");
           });
         },
-        20s);
+        30s);
     INFO(child.output);
     CHECK(child.succeeded());
     const bool nothing = co_await support::throws<TimeoutError>(wait_for(ours.next(), 5ms));
@@ -249,7 +249,7 @@ TEST_CASE("a stream of SIGINT goes on when the main of another thread's loop end
         support::require(got, "the other loop got it");
         support::require(handler_of(SIGINT) == SIG_DFL, "and restored the default");
       },
-      20s);
+      30s);
   INFO(child.output);
   CHECK(child.succeeded());
 }
@@ -264,7 +264,7 @@ TEST_CASE("after a stream of SIGINT the signal kills again outside of run") {
         });
         ::raise(SIGINT);
       },
-      20s);
+      30s);
   CHECK(child.signal == SIGINT);
 }
 

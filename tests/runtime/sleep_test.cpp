@@ -23,7 +23,7 @@ TEST_CASE("sleep is never shorter than asked for") {
       co_await sleep(duration);
       const auto slept = Clock::now() - begin;
       CHECK(slept >= duration);
-      CHECK(slept < duration + 5s);
+      CHECK(slept < duration + 30s);
     }
   });
 }

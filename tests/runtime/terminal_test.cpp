@@ -70,7 +70,7 @@ TEST_CASE("the size of the terminal comes from the environment, the terminal, or
         support::require(mixed, "mixed");
         support::require(nonsense, "nonsense is ignored");
       },
-      10s);
+      30s);
   INFO(child.output);
   CHECK(child.succeeded());
 }

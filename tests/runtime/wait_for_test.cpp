@@ -253,9 +253,12 @@ TEST_CASE("wait_for is lazy, and dropping it drops the work") {
 
 TEST_CASE("wait_for counts the time from the await") {
   run([]() -> Task<> {
-    Task<> limited = wait_for(sleep(1ms), 200ms);
-    co_await sleep(210ms);
-    co_await std::move(limited);
+    Task<> limited = wait_for(sleep(1h), 50ms);
+    co_await sleep(60ms);
+    const auto begin = std::chrono::steady_clock::now();
+    const bool timed_out = co_await throws<TimeoutError>(std::move(limited));
+    CHECK(timed_out);
+    CHECK(std::chrono::steady_clock::now() - begin >= 50ms);
   });
 }
 

@@ -52,7 +52,7 @@ stop
 exec 3>&- 4>&-
 
 # What takes longer than is allowed fails alone.
-start 0 1 1
+start 0 2 1
 exec 3<>"/dev/tcp/127.0.0.1/$port"
 printf '%s x\n1 x\n' $forever >&3
 answer 3 "error: that takes too long"

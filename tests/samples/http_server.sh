@@ -63,8 +63,12 @@ if installed curl; then
 fi
 
 if installed wrk; then
-  wrk -t1 -c64 -d1s --timeout 60s "http://127.0.0.1:$port/" >load
-  if ! grep -q '^Requests/sec: *[1-9]' load || grep -E 'Socket errors|Non-2xx' load; then cat load && exit 1; fi
+  for seconds in 1 15; do  # the longer time is for a machine that stood still in the shorter
+    wrk -t1 -c64 -d${seconds}s --timeout 60s "http://127.0.0.1:$port/" >load
+    if grep -E 'Socket errors|Non-2xx' load; then cat load && exit 1; fi
+    grep -q '^Requests/sec: *[0-9.]*[1-9]' load && break
+  done
+  grep -q '^Requests/sec: *[0-9.]*[1-9]' load || { cat load && exit 1; }
 fi
 
 # One that goes away in the middle of a head, one in the middle of a request; then Ctrl-C with one at work.

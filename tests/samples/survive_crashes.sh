@@ -11,4 +11,4 @@ for line in '1 + 2 = 3' 'a + b + 10 = 13' '(1 + 2) + (3 + 4) = 10' '[5] + 1 = 6'
 done
 grep -q 'was killed by SIGSEGV at address 0x0 .*while it executed calculate(' <<<"$output"
 grep -qi '#0 .*calculat' <<<"$output"
-grep -q 'calculate(.*exceeded its timeout of 1 s' <<<"$output"
+grep -q 'calculate(.*exceeded its timeout of 2 s' <<<"$output"

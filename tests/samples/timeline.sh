@@ -3,7 +3,7 @@ set -euo pipefail
 "$1" >output
 diff output - <<'END'
 document 3: exit code -11
-document 5: parse exceeded its timeout of 1 s
+document 5: parse exceeded its timeout of 2 s
 120 images, checksum 498120
 4128 tasks recorded, 0 dropped
 timeline.svg opens in a browser: look for red and magenta bars (a crash, a timeout) and for gaps in a row
