@@ -213,8 +213,21 @@ bool FoundHandles::has(const HandleState& state) const noexcept {
 
 FoundHandles handles_in_vectors_at(const void* memory, std::size_t size) {
   const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  // Of handles: the list that their words lead to, with others of the same state, may look like a vector.
+  std::vector<bool> of_handle(words.count);
+  registry().for_each([&](HandleState& state) {
+    registry().for_each_handle(state, [&](const HandleBase& handle) {
+      const auto address = reinterpret_cast<std::uintptr_t>(&handle);
+      if (address < begin || address >= begin + size) return;
+      const std::size_t first = (address - begin) / sizeof(std::uintptr_t);
+      for (std::size_t i = first; i < first + sizeof handle / sizeof(std::uintptr_t) && i < words.count; ++i)
+        of_handle[i] = true;
+    });
+  });
   FoundHandles found;
   for (std::size_t i = 0; i < words.count; ++i) {
+    if (of_handle[i]) continue;
     std::array<std::uintptr_t, 3> vector;
     // A word may be anything: the kernel says whether there is memory.
     const iovec here = {vector.data(), sizeof vector};

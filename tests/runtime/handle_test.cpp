@@ -1,6 +1,10 @@
+#include <array>
 #include <atomic>
 #include <cofork/runtime/handle.hpp>
+#include <cstddef>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "support/catch.hpp"
 
@@ -50,4 +54,28 @@ TEST_CASE("a handle's state whose last references end in two threads at once end
     thread.join();
   }
   CHECK(ended == 300);
+}
+
+TEST_CASE("the list that a handle is in is no vector of handles, wherever it lies") {
+  struct State final : HandleState {
+    State() : HandleState("state") {}
+    void list_descriptors(std::vector<int>&) const override {}
+    void after_fork_in_child(bool) noexcept override {}
+  };
+  struct Handle : HandleBase {
+    Handle() : HandleBase(IntrusivePtr<HandleState>(new State)) {}
+  };
+  // Addresses are as they happen to be: in some of the rounds the list looks like one, with the other handle in it.
+  std::vector<std::unique_ptr<std::byte[]>> gaps;
+  for (std::size_t round = 0; round < 200; ++round) {
+    const auto pair = std::make_unique<std::array<Handle, 2>>();
+    for (std::size_t i = 0; i < 2; ++i) {
+      gaps.push_back(std::make_unique<std::byte[]>(16 + round * 16 % 80));
+      const auto target = std::make_unique<Handle>((*pair)[i]);
+      CHECK(handles_in_vectors_at(target.get(), sizeof *target).states().empty());
+    }
+  }
+  const std::vector<Handle> vector(3);
+  const std::vector<Handle>* const word = &vector;
+  CHECK(handles_in_vectors_at(&word, sizeof word).states().size() == 3);
 }
