@@ -105,9 +105,27 @@ struct Words {
   }
 };
 
+/// Which words are those of handles: they lead to a list, with other handles of the same state, that may look like a
+/// vector.
+std::vector<bool> words_of_handles(const void* memory, std::size_t size) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  std::vector<bool> of_handle(size / sizeof(std::uintptr_t));
+  registry().for_each([&](HandleState& state) {
+    registry().for_each_handle(state, [&](const HandleBase& handle) {
+      const auto address = reinterpret_cast<std::uintptr_t>(&handle);
+      if (address < begin || address >= begin + size) return;
+      const std::size_t first = (address - begin) / sizeof(std::uintptr_t);
+      for (std::size_t i = first; i < first + sizeof handle / sizeof(std::uintptr_t) && i < of_handle.size(); ++i)
+        of_handle[i] = true;
+    });
+  });
+  return of_handle;
+}
+
 /// Whether a word points to the handle at `address`, or three are a vector of handles that it is in.
-bool refers_to(Words words, std::uintptr_t address) {
+bool refers_to(Words words, const std::vector<bool>& of_handle, std::uintptr_t address) {
   for (std::size_t i = 0; i < words.count; ++i) {
+    if (of_handle[i]) continue;
     const std::uintptr_t begin = words[i];
     if (begin == address) return true;
     if (begin > address || i + 2 >= words.count || (address - begin) % sizeof(HandleBase) != 0) continue;
@@ -213,18 +231,7 @@ bool FoundHandles::has(const HandleState& state) const noexcept {
 
 FoundHandles handles_in_vectors_at(const void* memory, std::size_t size) {
   const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
-  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
-  // Of handles: the list that their words lead to, with others of the same state, may look like a vector.
-  std::vector<bool> of_handle(words.count);
-  registry().for_each([&](HandleState& state) {
-    registry().for_each_handle(state, [&](const HandleBase& handle) {
-      const auto address = reinterpret_cast<std::uintptr_t>(&handle);
-      if (address < begin || address >= begin + size) return;
-      const std::size_t first = (address - begin) / sizeof(std::uintptr_t);
-      for (std::size_t i = first; i < first + sizeof handle / sizeof(std::uintptr_t) && i < words.count; ++i)
-        of_handle[i] = true;
-    });
-  });
+  const std::vector<bool> of_handle = words_of_handles(memory, size);
   FoundHandles found;
   for (std::size_t i = 0; i < words.count; ++i) {
     if (of_handle[i]) continue;
@@ -243,12 +250,14 @@ FoundHandles handles_in_vectors_at(const void* memory, std::size_t size) {
 FoundHandles handles_within(const void* memory, std::size_t size) {
   const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
   const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  const std::vector<bool> of_handle = words_of_handles(memory, size);
   FoundHandles found;
   // A handle that is still linked holds its reference, so another one can be taken.
   registry().for_each([&](HandleState& state) {
     registry().for_each_handle(state, [&](const HandleBase& handle) {
       const auto address = reinterpret_cast<std::uintptr_t>(&handle);
-      if ((address >= begin && address < begin + size) || refers_to(words, address)) found.add(handle, state);
+      if ((address >= begin && address < begin + size) || refers_to(words, of_handle, address))
+        found.add(handle, state);
     });
   });
   return found;

@@ -65,6 +65,12 @@ TEST_CASE("the list that a handle is in is no vector of handles, wherever it lie
   struct Handle : HandleBase {
     Handle() : HandleBase(IntrusivePtr<HandleState>(new State)) {}
   };
+  const auto first = std::make_unique<Handle>(), given = std::make_unique<Handle>(*first);
+  const Handle later = *given;
+  const FoundHandles found = handles_within(given.get(), sizeof *given);
+  CHECK(found.has(*given));
+  CHECK_FALSE(found.has(*first));
+  CHECK_FALSE(found.has(later));
   // Addresses are as they happen to be: in some of the rounds the list looks like one, with the other handle in it.
   std::vector<std::unique_ptr<std::byte[]>> gaps;
   for (std::size_t round = 0; round < 200; ++round) {
