@@ -105,9 +105,38 @@ struct Words {
   }
 };
 
+/// Which words are those of handles: they lead to a list, with other handles of the same state, that may look like a
+/// vector.
+std::vector<bool> words_of_handles(const void* memory, std::size_t size) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  std::vector<bool> of_handle(size / sizeof(std::uintptr_t));
+  registry().for_each([&](HandleState& state) {
+    registry().for_each_handle(state, [&](const HandleBase& handle) {
+      const auto address = reinterpret_cast<std::uintptr_t>(&handle);
+      if (address < begin || address >= begin + size) return;
+      const std::size_t first = (address - begin) / sizeof(std::uintptr_t);
+      for (std::size_t i = first; i < first + sizeof handle / sizeof(std::uintptr_t) && i < of_handle.size(); ++i)
+        of_handle[i] = true;
+    });
+  });
+  return of_handle;
+}
+
+/// Whether its words are, at `address`.
+bool is_in_handle(std::uintptr_t address) {
+  bool is = false;
+  registry().for_each([&](HandleState& state) {
+    registry().for_each_handle(state, [&](const HandleBase& handle) {
+      is |= address - reinterpret_cast<std::uintptr_t>(&handle) < sizeof handle;
+    });
+  });
+  return is;
+}
+
 /// Whether a word points to the handle at `address`, or three are a vector of handles that it is in.
-bool refers_to(Words words, std::uintptr_t address) {
+bool refers_to(Words words, const std::vector<bool>& of_handle, std::uintptr_t address) {
   for (std::size_t i = 0; i < words.count; ++i) {
+    if (of_handle[i]) continue;
     const std::uintptr_t begin = words[i];
     if (begin == address) return true;
     if (begin > address || i + 2 >= words.count || (address - begin) % sizeof(HandleBase) != 0) continue;
@@ -213,8 +242,10 @@ bool FoundHandles::has(const HandleState& state) const noexcept {
 
 FoundHandles handles_in_vectors_at(const void* memory, std::size_t size) {
   const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
+  const std::vector<bool> of_handle = words_of_handles(memory, size);
   FoundHandles found;
   for (std::size_t i = 0; i < words.count; ++i) {
+    if (of_handle[i]) continue;
     std::array<std::uintptr_t, 3> vector;
     // A word may be anything: the kernel says whether there is memory.
     const iovec here = {vector.data(), sizeof vector};
@@ -222,7 +253,8 @@ FoundHandles handles_in_vectors_at(const void* memory, std::size_t size) {
     if (words[i] % alignof(std::uintptr_t) != 0 || words[i] == 0 ||
         ::process_vm_readv(::getpid(), &here, 1, &there, 1, 0) != static_cast<ssize_t>(sizeof vector))
       continue;
-    if (vector[0] < vector[1] && vector[1] <= vector[2]) found.add(handles_within(vector.data(), sizeof vector));
+    if (vector[0] < vector[1] && vector[1] <= vector[2] && !is_in_handle(words[i]))
+      found.add(handles_within(vector.data(), sizeof vector));
   }
   return found;
 }
@@ -230,12 +262,14 @@ FoundHandles handles_in_vectors_at(const void* memory, std::size_t size) {
 FoundHandles handles_within(const void* memory, std::size_t size) {
   const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
   const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  const std::vector<bool> of_handle = words_of_handles(memory, size);
   FoundHandles found;
   // A handle that is still linked holds its reference, so another one can be taken.
   registry().for_each([&](HandleState& state) {
     registry().for_each_handle(state, [&](const HandleBase& handle) {
       const auto address = reinterpret_cast<std::uintptr_t>(&handle);
-      if ((address >= begin && address < begin + size) || refers_to(words, address)) found.add(handle, state);
+      if ((address >= begin && address < begin + size) || refers_to(words, of_handle, address))
+        found.add(handle, state);
     });
   });
   return found;

@@ -93,7 +93,7 @@ TEST_CASE("what a worker was sent as its last tasks goes to another one if it st
     const std::vector<pid_t> workers = co_await workers_of(pool, 1);
     support::stop(workers[0]);
     const std::vector<int> squares =
-        co_await pool.map({.chunksize = 4, .timeout = 45s}, square, std::views::iota(0, 4));
+        co_await pool.map({.chunksize = 4, .timeout = 45s * support::slowdown}, square, std::views::iota(0, 4));
     CHECK(squares == std::vector<int>{0, 1, 4, 9});
   });
 }

@@ -122,10 +122,10 @@ TEST_CASE("consumers that are killed take no more with them than what they had",
       victim.blocking_join();
     }
     *stop = true;
-    REQUIRE(producer.blocking_join(60s));
+    REQUIRE(producer.blocking_join(60s * support::slowdown));
     CHECK(producer.exitcode() == 0);
     queue.blocking_put(-1, 30s);
-    REQUIRE(survivors.back().blocking_join(60s));
+    REQUIRE(survivors.back().blocking_join(60s * support::slowdown));
     CHECK(survivors.back().exitcode() == 0);
     CHECK(queue.empty());
     const auto end = got->begin() + *put;
