@@ -56,8 +56,8 @@ ipc::Descriptor open_process(ProcessIdentity process) {
   const auto pid = static_cast<pid_t>(process & ((ProcessIdentity{1} << pid_bits) - 1));
   ipc::Descriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd.valid()) {
-    // EINVAL: the pid is that of a thread now.
-    if (errno == ESRCH || errno == EINVAL) return {};
+    // The pid may be that of a thread now: EINVAL, of newer kernels ENOENT.
+    if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return {};
     throw std::system_error(errno, std::generic_category(), "pidfd_open");
   }
   // The pid may have been given to another process before it was opened. Of one that is hidden the pidfd tells whether
