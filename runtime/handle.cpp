@@ -10,6 +10,7 @@
 #include <functional>
 #include <mutex>
 #include <new>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -95,51 +96,35 @@ thread_local HandleCollector* collector = nullptr;
 
 HandleRegistry& registry() { return HandleRegistry::instance(); }
 
-struct Words {
-  const std::byte* memory;
-  std::size_t count;
-  std::uintptr_t operator[](std::size_t i) const {
-    std::uintptr_t value;
-    std::memcpy(&value, memory + i * sizeof value, sizeof value);
-    return value;
-  }
-};
+using Words = std::span<std::uintptr_t>;
 
-/// Which words are those of handles: they lead to a list, with other handles of the same state, that may look like a
-/// vector.
-std::vector<bool> words_of_handles(const void* memory, std::size_t size) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
-  std::vector<bool> of_handle(size / sizeof(std::uintptr_t));
+/// In a copy of the words at `address`, makes 0 of those of handles: they lead to a list, with other handles, that may
+/// look like a vector.
+void leave_out_handles(std::uintptr_t address, Words words) {
   registry().for_each([&](HandleState& state) {
     registry().for_each_handle(state, [&](const HandleBase& handle) {
-      const auto address = reinterpret_cast<std::uintptr_t>(&handle);
-      if (address < begin || address >= begin + size) return;
-      const std::size_t first = (address - begin) / sizeof(std::uintptr_t);
-      for (std::size_t i = first; i < first + sizeof handle / sizeof(std::uintptr_t) && i < of_handle.size(); ++i)
-        of_handle[i] = true;
+      const auto begin = reinterpret_cast<std::uintptr_t>(&handle);
+      const std::uintptr_t end = std::min(begin + sizeof handle, address + words.size_bytes());
+      for (std::uintptr_t at = std::max(begin, address); at < end; at += sizeof(std::uintptr_t))
+        words[(at - address) / sizeof(std::uintptr_t)] = 0;
     });
   });
-  return of_handle;
 }
 
-/// Whether its words are, at `address`.
-bool is_in_handle(std::uintptr_t address) {
-  bool is = false;
-  registry().for_each([&](HandleState& state) {
-    registry().for_each_handle(state, [&](const HandleBase& handle) {
-      is |= address - reinterpret_cast<std::uintptr_t>(&handle) < sizeof handle;
-    });
-  });
-  return is;
+/// The words in the memory, 0 in place of those of handles.
+std::vector<std::uintptr_t> words_at(const void* memory, std::size_t size) {
+  std::vector<std::uintptr_t> words(size / sizeof(std::uintptr_t));
+  if (!words.empty()) std::memcpy(words.data(), memory, words.size() * sizeof(std::uintptr_t));
+  leave_out_handles(reinterpret_cast<std::uintptr_t>(memory), words);
+  return words;
 }
 
 /// Whether a word points to the handle at `address`, or three are a vector of handles that it is in.
-bool refers_to(Words words, const std::vector<bool>& of_handle, std::uintptr_t address) {
-  for (std::size_t i = 0; i < words.count; ++i) {
-    if (of_handle[i]) continue;
+bool refers_to(Words words, std::uintptr_t address) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
     const std::uintptr_t begin = words[i];
     if (begin == address) return true;
-    if (begin > address || i + 2 >= words.count || (address - begin) % sizeof(HandleBase) != 0) continue;
+    if (begin == 0 || begin > address || i + 2 >= words.size() || (address - begin) % sizeof(HandleBase) != 0) continue;
     const std::uintptr_t end = words[i + 1];
     const std::uintptr_t capacity = words[i + 2];
     if (address < end && end <= capacity && (end - begin) % sizeof(HandleBase) == 0 &&
@@ -241,35 +226,31 @@ bool FoundHandles::has(const HandleState& state) const noexcept {
 }
 
 FoundHandles handles_in_vectors_at(const void* memory, std::size_t size) {
-  const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
-  const std::vector<bool> of_handle = words_of_handles(memory, size);
   FoundHandles found;
-  for (std::size_t i = 0; i < words.count; ++i) {
-    if (of_handle[i]) continue;
+  for (const std::uintptr_t word : words_at(memory, size)) {
     std::array<std::uintptr_t, 3> vector;
     // A word may be anything: the kernel says whether there is memory.
     const iovec here = {vector.data(), sizeof vector};
-    const iovec there = {reinterpret_cast<void*>(words[i]), sizeof vector};
-    if (words[i] % alignof(std::uintptr_t) != 0 || words[i] == 0 ||
+    const iovec there = {reinterpret_cast<void*>(word), sizeof vector};
+    if (word % alignof(std::uintptr_t) != 0 || word == 0 ||
         ::process_vm_readv(::getpid(), &here, 1, &there, 1, 0) != static_cast<ssize_t>(sizeof vector))
       continue;
-    if (vector[0] < vector[1] && vector[1] <= vector[2] && !is_in_handle(words[i]))
-      found.add(handles_within(vector.data(), sizeof vector));
+    if (vector[0] >= vector[1] || vector[1] > vector[2]) continue;
+    leave_out_handles(word, vector);
+    found.add(handles_within(vector.data(), sizeof vector));
   }
   return found;
 }
 
 FoundHandles handles_within(const void* memory, std::size_t size) {
-  const Words words = {static_cast<const std::byte*>(memory), size / sizeof(std::uintptr_t)};
+  std::vector<std::uintptr_t> words = words_at(memory, size);
   const auto begin = reinterpret_cast<std::uintptr_t>(memory);
-  const std::vector<bool> of_handle = words_of_handles(memory, size);
   FoundHandles found;
   // A handle that is still linked holds its reference, so another one can be taken.
   registry().for_each([&](HandleState& state) {
     registry().for_each_handle(state, [&](const HandleBase& handle) {
       const auto address = reinterpret_cast<std::uintptr_t>(&handle);
-      if ((address >= begin && address < begin + size) || refers_to(words, of_handle, address))
-        found.add(handle, state);
+      if (address - begin < size || refers_to(words, address)) found.add(handle, state);
     });
   });
   return found;

@@ -46,7 +46,7 @@ class Loop {
   static Loop& current();
 
   /// Runs `function` on the loop's thread in a later turn. The one function that any thread may call (and a signal
-  /// handler may not); the loop must still be running, until it has returned, and `function` may have run by then. An
+  /// handler may not). The loop must run until `post` has returned, by when `function` may have run already. An
   /// exception that leaves `function` ends the program.
   void post(std::function<void()> function);
 

@@ -93,13 +93,8 @@ TEST_CASE("the list that a handle is in is no vector of handles, wherever it lie
   struct Copied : HandleBase {
     explicit Copied(std::byte* place) : HandleBase(IntrusivePtr<HandleState>(new (place) Above)) {}
   };
-  union Slots {
-    Slots() : bytes() {}
-    ~Slots() {}
-    std::byte bytes[4 * sizeof(HandleBase) + sizeof(Above)];
-    std::max_align_t aligned;
-  } slots;
-  const auto slot = [&](std::size_t i) { return slots.bytes + i * sizeof(HandleBase); };
+  alignas(std::max_align_t) std::byte slots[4 * sizeof(HandleBase) + sizeof(Above)];
+  const auto slot = [&](std::size_t i) { return slots + i * sizeof(HandleBase); };
   const auto* const left = new (slot(0)) Copied(slot(4));
   const auto* const other = new (slot(1)) Handle;
   const auto* const middle = new (slot(3)) Copied(*left);
